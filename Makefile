@@ -1,0 +1,3 @@
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3

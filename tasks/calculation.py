@@ -1,0 +1,189 @@
+"""One calculation as plain data: what is asked, what came back, why it failed.
+
+These travel as JSON between driver, worker and the shared folder, so they hold
+plain values alone. The worker imports this module: keep it light.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA = 1
+
+
+class FailureKind(StrEnum):
+    """Whose fault it is, which decides what happens next."""
+
+    PHYSICS = "physics"
+    """SCF, ionic steps, symmetry: climb the remedies, then quarantine and learn from it."""
+    REMOTE = "remote"
+    """Worker, node, walltime, queue: run again as it was; never the structure's fault."""
+    CONFIGURATION = "configuration"
+    """Binary, pseudopotential, keyword: stop the campaign with the engine's own words."""
+    CANCELLED = "cancelled"
+    """A person or a stop mark asked for it; counts against nothing."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt did not give a result.
+
+    Parameters
+    ----------
+    kind
+        Whose fault it is.
+    reason
+        Short stable name, e.g. ``scf-not-converged``, ``worker-lost``.
+    message
+        The engine's own words, or what was seen; shown to people.
+    """
+
+    kind: FailureKind
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a worker is asked to compute: JSON values alone.
+
+    Parameters
+    ----------
+    calculation, attempt
+        Id of the calculation, and the number of this attempt (from 1).
+    structure_id, structure
+        Id and plain form (``tasks/structures.py``) of the structure.
+    engine
+        ``{"name", "settings", "changes"}``; changes are the path keys that a
+        remedy sets for this attempt alone.
+    recipe
+        ``{"name", "settings"}``.
+    site
+        What the machine profile says of this engine: command, folders, ranks.
+    folder
+        Folder of the calculation, on a disk that driver and worker share.
+    gone
+        Numbers of the attempts that are proved gone.
+    time_limit
+        Seconds after which the engine is ended, or None.
+    keep
+        Which raw files stay: ``all``, ``failed`` or ``none``.
+    """
+
+    calculation: str
+    attempt: int
+    structure_id: str
+    structure: Mapping[str, Any]
+    engine: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    site: Mapping[str, Any]
+    folder: str
+    gone: tuple[int, ...] = ()
+    time_limit: float | None = None
+    keep: str = "failed"
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Request:
+        """Rebuild from :meth:`to_plain`."""
+        return cls(**{**plain, "gone": tuple(plain["gone"])})
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an attempt gave: numbers with their units, or a failure.
+
+    Parameters
+    ----------
+    calculation, attempt
+        Whose result it is.
+    converged
+        True only if the engine and the recipe both say so.
+    energy
+        Total energy of the cell in eV (free of extrapolation where the engine
+        gives both), or None.
+    structure
+        The structure at the end, plain form, or None.
+    forces, stress
+        eV/Å [n][3]; eV/Å^3 in Voigt order [6]; or None where not computed.
+    properties
+        Named finite numbers in the units of the recipe's schema.
+    steps
+        Ionic steps taken.
+    times
+        Seconds: ``wall``, ``cpu``, and UNIX times ``start`` and ``end``.
+    versions
+        Code and its version, and the packages on the way.
+    where
+        ``host``, ``pid``, ``job`` of the worker.
+    failure
+        Why there is no answer, or None.
+    files
+        Names of raw files kept in the attempt's folder.
+    """
+
+    calculation: str
+    attempt: int
+    converged: bool
+    energy: float | None = None
+    structure: Mapping[str, Any] | None = None
+    forces: list[list[float]] | None = None
+    stress: list[float] | None = None
+    properties: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+    times: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+    files: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """True if this is an answer: converged, with an energy, and no failure."""
+        return self.converged and self.energy is not None and self.failure is None
+
+    def to_json(self) -> str:
+        """Return the content of ``result.json``, its checksum included."""
+        body = asdict(self) | {"schema": SCHEMA}
+        return json.dumps(body | {"checksum": _checksum(body)}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Rebuild from :meth:`to_json`.
+
+        Raises
+        ------
+        ValueError
+            If the text is cut short, changed, or of another schema.
+        """
+        body = json.loads(text)
+        if not isinstance(body, dict) or body.pop("checksum", None) != _checksum(body):
+            raise ValueError("the checksum of result.json does not hold")
+        if body.pop("schema") != SCHEMA:
+            raise ValueError(f"result.json is not of schema {SCHEMA}")
+        failure = body.pop("failure")
+        return cls(
+            **{**body, "files": tuple(body["files"])},
+            failure=failure and Failure(FailureKind(failure["kind"]), failure["reason"], failure["message"]),
+        )
+
+
+def calculation_id(structure_id: str, recipe_id: str, fingerprint: str, check: int = 0) -> str:
+    """Return the id of a calculation: sha256 of what decides its answer.
+
+    ``check`` is 0; another number computes the same thing once more on purpose.
+    """
+    content = json.dumps([structure_id, recipe_id, fingerprint, check])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

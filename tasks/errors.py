@@ -1,0 +1,68 @@
+"""What can go wrong in the steps of the loop.
+
+LeadlineError (surrogate/errors.py)
+├── InputError                  something a user wrote cannot be used
+│   ├── SpecError               a key of the campaign file, named by its YAML path
+│   ├── CandidateError          a source of structures
+│   └── ProfileError            a machine profile
+├── ConfigurationError          an engine, binary or pseudopotential; stops a campaign
+├── StoreError                  the record keeping
+│   ├── StoreLockedError        another process holds the embedded store
+│   ├── StoreServerError        a server does not answer as MongoDB does, or not at all
+│   └── ConflictError           a record is not in the state that a change starts from
+├── SpecChangeError             a changed file would mix labels in one campaign
+├── LeaseError                  another driver works on this campaign
+└── ComputeError                workers or clusters
+
+Each message names the thing, what was found, what is allowed and what to do.
+"""
+
+from leadline.surrogate.errors import LeadlineError
+
+
+class InputError(LeadlineError):
+    """Something a user wrote cannot be used."""
+
+
+class SpecError(InputError):
+    """A key of the campaign file is wrong; the message starts with its YAML path."""
+
+
+class CandidateError(InputError):
+    """A source of structures cannot give what is asked of it."""
+
+
+class ProfileError(InputError):
+    """A machine profile is missing or wrong."""
+
+
+class ConfigurationError(LeadlineError):
+    """An engine cannot run as set up: no retry will help, the campaign stops."""
+
+
+class StoreError(LeadlineError):
+    """The record keeping failed."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the embedded store for writing."""
+
+
+class StoreServerError(StoreError):
+    """A database server is away, or does not answer as MongoDB does."""
+
+
+class ConflictError(StoreError):
+    """A record is not in the state that the change asked for starts from."""
+
+
+class SpecChangeError(LeadlineError):
+    """A changed campaign file would mix labels that must not be mixed."""
+
+
+class LeaseError(LeadlineError):
+    """Another driver works on this campaign."""
+
+
+class ComputeError(LeadlineError):
+    """Workers or clusters cannot do what is asked."""
