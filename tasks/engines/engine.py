@@ -5,15 +5,17 @@ A worker imports this module: neither prefect nor mongoengine nor torch here.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from pydantic import BaseModel, ConfigDict
-
 from leadline.tasks.calculation import Failure
+from leadline.tasks.recipes.recipe import RecipeOutcome
+from pydantic import BaseModel, ConfigDict
 
 
 class EngineSettings(BaseModel):
@@ -38,18 +40,20 @@ class EngineSite(BaseModel):
 
 
 class Engine(Protocol):
-    """One way to compute a structure.
+    """One way to compute a structure. Subclass it: what has a body here is shared.
 
     The fingerprint is a hash of all settings but ``layout_keys`` and
-    ``path_keys``, plus pseudopotentials by content, plus the code's name and
+    ``path_keys``, plus the files behind them by content, plus the code's name and
     major version: a forgotten key splits labels, and never mixes them.
     """
 
     name: ClassVar[str]
-    layout_keys: ClassVar[frozenset[str]]
+    layout_keys: ClassVar[frozenset[str]] = frozenset()
     """Settings that change where and how fast it runs alone."""
-    path_keys: ClassVar[frozenset[str]]
+    path_keys: ClassVar[frozenset[str]] = frozenset()
     """Settings that change how the answer is reached and not what it is."""
+    scratch: ClassVar[tuple[str, ...]] = ()
+    """Folders under the working directory that are never kept."""
     settings: EngineSettings
     site: EngineSite
 
@@ -57,12 +61,25 @@ class Engine(Protocol):
 
     def elements(self) -> frozenset[str] | None:
         """Return the elements it can compute, or None for all."""
+        return None
 
     def version(self) -> str:
         """Return the code's version; ConfigurationError if it cannot be run."""
 
+    def content(self) -> Mapping[str, str]:
+        """Return what its files are, by sha256: pseudopotentials, data sets."""
+        return {}
+
     def fingerprint(self) -> str:
         """Return the hash that must agree for two labels to stand on one hull."""
+        hidden = set(self.layout_keys | self.path_keys)
+        physics = {
+            "code": self.name,
+            "major": self.version().split(".")[0],
+            "settings": self.settings.model_dump(mode="json", exclude=hidden),
+            "content": dict(self.content()),
+        }
+        return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()
 
     def check(self, elements: frozenset[str]) -> list[str]:
         """Return what a person should know before the first calculation.
@@ -71,11 +88,23 @@ class Engine(Protocol):
         pseudopotential, an element it lacks.
         """
 
+    def answer(self, structure_id: str, atoms: Atoms) -> RecipeOutcome | None:
+        """Return an answer that needs no calculation, or None where one is needed."""
+        return None
+
     def calculator(self, atoms: Atoms, directory: Path) -> Calculator:
         """Return an ASE calculator that works in ``directory``."""
 
-    def classify(self, error: BaseException | None, directory: Path) -> Failure:
+    def observed(self, directory: Path) -> Mapping[str, float]:
+        """Return further finite numbers from the files of a finished calculation."""
+        return {}
+
+    def classify(self, error: BaseException, directory: Path) -> Failure:
         """Say why a calculation in ``directory`` failed, in the engine's own words."""
 
     def remedies(self, failure: Failure, attempt: int) -> Mapping[str, Any] | None:
-        """Return path keys to change for the next attempt, or None to give up."""
+        """Return path keys to change for the next attempt, or None to give up.
+
+        ``attempt`` counts the attempts that failed by physics, this one included.
+        """
+        return None

@@ -1,0 +1,152 @@
+"""One calculation from its request to its result, in the process that runs the engine.
+
+Never raises for trouble of engine, recipe or structure: that is a result, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ase
+from leadline.surrogate.errors import LeadlineError
+from leadline.tasks.calculation import Failure, FailureKind, Request, Result
+from leadline.tasks.engines.atoms import moved, to_atoms
+from leadline.tasks.engines.engine import Engine, EngineSite
+from leadline.tasks.engines.table import engine
+from leadline.tasks.errors import CandidateError, ConfigurationError
+from leadline.tasks.recipes.recipe import RecipeOutcome
+from leadline.tasks.recipes.table import recipe
+from leadline.tasks.settings import validated
+
+RAW = "raw"
+"""Folder of the engine's own files under that of the attempt."""
+JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "OAR_JOB_ID")
+
+
+def compute(request: Request, directory: Path) -> Result:
+    """Compute what is asked for; the engine works in ``directory / "raw"``.
+
+    Returns
+    -------
+    Result
+        Converged with its numbers, or with the failure and without an energy.
+    """
+    start, cpu = time.time(), _cpu()
+    raw = directory / RAW
+    raw.mkdir(parents=True, exist_ok=True)
+    found, versions, failure = _attempt(request, raw)
+    end = time.time()
+    return Result(
+        calculation=request.calculation,
+        attempt=request.attempt,
+        converged=failure is None,
+        failure=failure,
+        **(_numbers(request, found) if found and failure is None else {}),
+        times={"start": start, "end": end, "wall": end - start, "cpu": _cpu() - cpu},
+        versions=versions,
+        where={"host": platform.node(), "pid": os.getpid(), "job": _job()},
+        files=_kept(raw, request.keep, failed=failure is not None),
+    )
+
+
+def requested_engine(request: Request) -> Engine:
+    """Return the engine of a request, with the changes of this attempt.
+
+    Raises
+    ------
+    LeadlineError
+        If a setting is refused, a change touches the physics, or this machine's
+        files and code give another fingerprint than the request names.
+    """
+    asked = request.engine
+    changes = asked.get("changes") or {}
+    site = validated(EngineSite, request.site, "site")
+    chosen = engine(asked["name"], {**asked["settings"], **changes}, site)
+    physics = sorted(set(changes) - chosen.path_keys)
+    if physics:
+        raise ConfigurationError(
+            f"a further attempt may not change {', '.join(physics)} of {chosen.name}; "
+            f"allowed are {', '.join(sorted(chosen.path_keys)) or 'no settings'}: another value "
+            "is a calculation of its own"
+        )
+    expected = asked.get("fingerprint")
+    if expected and chosen.fingerprint() != expected:
+        raise ConfigurationError(
+            f"{chosen.name} {chosen.version()} on {platform.node()} has another fingerprint than "
+            "the campaign: its major version or a pseudopotential differs; install the same ones"
+        )
+    return chosen
+
+
+def _attempt(
+    request: Request, raw: Path
+) -> tuple[RecipeOutcome | None, dict[str, str], Failure | None]:
+    versions = {"ase": str(ase.__version__), "python": platform.python_version()}
+    chosen: Engine | None = None
+    try:
+        chosen = requested_engine(request)
+        versions |= {chosen.name: chosen.version()}
+        found = _run(chosen, request, raw)
+    except Exception as error:
+        return None, versions, _classify(chosen, error, raw)
+    finally:
+        for name in chosen.scratch if chosen else ():
+            shutil.rmtree(raw / name, ignore_errors=True)
+    return found, versions, found.failure
+
+
+def _run(chosen: Engine, request: Request, raw: Path) -> RecipeOutcome:
+    atoms = to_atoms(request.structure)
+    known = chosen.answer(request.structure_id, atoms)
+    if known is not None:
+        return known
+    steps = recipe(request.recipe["name"], request.recipe["settings"])
+    return steps.run(atoms, chosen.calculator(atoms, raw), raw)
+
+
+def _classify(chosen: Engine | None, error: Exception, raw: Path) -> Failure:
+    if isinstance(error, CandidateError):
+        return Failure(FailureKind.PHYSICS, "bad-structure", str(error))
+    if isinstance(error, LeadlineError):
+        return Failure(FailureKind.CONFIGURATION, "settings", str(error))
+    if isinstance(error, MemoryError):
+        return Failure(FailureKind.REMOTE, "out-of-memory", "the process ran out of memory")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure(FailureKind.REMOTE, "disk-full", f"cannot write {error.filename}: {error}")
+    if chosen is None:
+        return Failure(FailureKind.CONFIGURATION, "settings", f"{type(error).__name__}: {error}")
+    return chosen.classify(error, raw)
+
+
+def _numbers(request: Request, found: RecipeOutcome) -> dict[str, Any]:
+    return {
+        "energy": found.energy,
+        "structure": moved(request.structure, found.atoms),
+        "forces": found.forces,
+        "stress": found.stress,
+        "properties": dict(found.properties),
+        "steps": found.steps,
+    }
+
+
+def _kept(raw: Path, keep: str, *, failed: bool) -> tuple[str, ...]:
+    if keep == "all" or (keep == "failed" and failed):
+        files = (path for path in raw.rglob("*") if path.is_file())
+        return tuple(sorted(str(path.relative_to(raw.parent)) for path in files))
+    shutil.rmtree(raw, ignore_errors=True)
+    return ()
+
+
+def _cpu() -> float:
+    return sum(os.times()[:4])
+
+
+def _job(environment: Mapping[str, str] = os.environ) -> str | None:
+    return next((environment[name] for name in JOB_VARIABLES if name in environment), None)

@@ -1,0 +1,152 @@
+"""The contract of a recipe: what is computed with an engine, and to what tolerance.
+
+A worker imports this module: neither prefect nor mongoengine nor torch here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.units import GPa
+from leadline.tasks.calculation import Failure, FailureKind
+from pydantic import BaseModel, ConfigDict
+
+HIGHEST_ENERGY = 50.0
+"""eV/atom; above it no solid was computed: atoms overlap, or the SCF went astray."""
+LOWEST_ENERGY = -1e6
+"""eV/atom; below every all-electron total energy of an atom."""
+
+
+class RecipeSettings(BaseModel):
+    """Settings of a recipe as a campaign file gives them; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class RecipeOutcome:
+    """What a recipe found: plain numbers with fixed units.
+
+    Parameters
+    ----------
+    energy
+        Total energy of the cell in eV: the one whose derivatives the forces are.
+    atoms
+        The structure at the end.
+    forces
+        eV/Å, [n][3], or None where the engine gives none.
+    stress
+        eV/Å^3 in Voigt order xx, yy, zz, yz, xz, xy, tension positive; or None.
+    properties
+        ``energy_per_atom`` (eV), ``volume_per_atom`` (Å^3) and, where computed,
+        ``largest_force`` (eV/Å, length of the longest), ``residual_pressure``
+        (GPa, minus the mean normal stress) and ``largest_stress`` (GPa, largest
+        component beside the pressure asked for). An engine may add more.
+    steps
+        Ionic steps taken; 0 for a single point.
+    failure
+        Why these numbers are no answer, or None.
+    """
+
+    energy: float
+    atoms: Atoms
+    forces: list[list[float]] | None = None
+    stress: list[float] | None = None
+    properties: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+    failure: Failure | None = None
+
+
+class Recipe(Protocol):
+    """What is computed with an engine, and to what tolerance."""
+
+    name: ClassVar[str]
+    settings: RecipeSettings
+
+    def __init__(self, settings: Mapping[str, Any]) -> None: ...
+
+    @property
+    def id(self) -> str:
+        """Name and a hash of the settings: part of the calculation's id."""
+        return recipe_id(self.name, self.settings)
+
+    @property
+    def relaxes_cell(self) -> bool:
+        """True if lattice and volume at the end may differ from the start."""
+
+    def run(self, atoms: Atoms, calculator: Calculator, directory: Path) -> RecipeOutcome:
+        """Compute ``atoms`` (changed in place); logs go to ``directory``.
+
+        What the calculator raises passes through: its engine knows what it means.
+        """
+
+
+def recipe_id(name: str, settings: RecipeSettings) -> str:
+    """Return ``name-`` and twelve hex digits of the hash of all settings."""
+    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def outcome(
+    atoms: Atoms, steps: int = 0, pressure: float = 0.0, failure: Failure | None = None
+) -> RecipeOutcome:
+    """Return what the calculator of ``atoms`` says now, refused where it is absurd.
+
+    ``pressure`` in GPa is what the cell was relaxed to.
+    """
+    energy = float(atoms.get_potential_energy())
+    forces = _optional(atoms.get_forces)
+    stress = _optional(atoms.get_stress)
+    numbers = {"energy_per_atom": energy / len(atoms), "volume_per_atom": _volume(atoms)}
+    if forces is not None:
+        numbers["largest_force"] = float(np.linalg.norm(forces, axis=1).max())
+    if stress is not None:
+        beside = stress / GPa + pressure * np.array([1, 1, 1, 0, 0, 0])
+        numbers["residual_pressure"] = float(-stress[:3].mean() / GPa)
+        numbers["largest_stress"] = float(np.abs(beside).max())
+    return RecipeOutcome(
+        energy=energy,
+        atoms=atoms,
+        forces=None if forces is None else forces.tolist(),
+        stress=None if stress is None else stress.tolist(),
+        properties=numbers,
+        steps=steps,
+        failure=_absurd(numbers) or failure,
+    )
+
+
+def _optional(get: Any) -> np.ndarray | None:
+    try:
+        return np.asarray(get(), dtype=float)
+    except PropertyNotImplementedError:
+        return None
+
+
+def _volume(atoms: Atoms) -> float:
+    return float(atoms.get_volume()) / len(atoms)
+
+
+def _absurd(numbers: Mapping[str, float]) -> Failure | None:
+    broken = [name for name, value in numbers.items() if not math.isfinite(value)]
+    if broken:
+        return Failure(
+            FailureKind.PHYSICS, "not-finite", f"the engine gave no finite {', '.join(broken)}"
+        )
+    energy = numbers["energy_per_atom"]
+    if not LOWEST_ENERGY < energy < HIGHEST_ENERGY:
+        return Failure(
+            FailureKind.PHYSICS,
+            "absurd-energy",
+            f"{energy:.6g} eV/atom lies outside ({LOWEST_ENERGY:g}, {HIGHEST_ENERGY:g}): "
+            "do atoms overlap?",
+        )
+    return None
