@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ase import Atoms
+
 from leadline.tasks.structures import from_plain
 
 

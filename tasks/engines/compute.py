@@ -11,10 +11,12 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ase
+
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.engines.atoms import moved, to_atoms
@@ -108,7 +110,8 @@ def _run(chosen: Engine, request: Request, raw: Path) -> RecipeOutcome:
     if known is not None:
         return known
     steps = recipe(request.recipe["name"], request.recipe["settings"])
-    return steps.run(atoms, chosen.calculator(atoms, raw), raw)
+    found = steps.run(atoms, chosen.calculator(atoms, raw), raw)
+    return replace(found, properties={**found.properties, **chosen.observed(raw)})
 
 
 def _classify(chosen: Engine | None, error: Exception, raw: Path) -> Failure:

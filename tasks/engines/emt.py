@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import ase
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 from ase.calculators.emt import EMT
+from pydantic import Field
+
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.engines.engine import Engine, EngineSettings, EngineSite
 from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.settings import validated
-from pydantic import Field
 
 METALS = frozenset({"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"})
 """Elements that the parameters of Jacobsen, Stoltze and Nørskov were made for.
@@ -62,7 +63,7 @@ class EmtEngine(Engine):
             )
         return []
 
-    def calculator(self, atoms: Atoms, directory: Path) -> Calculator:
+    def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return a calculator; EMT writes no file."""
         self.check(frozenset(atoms.get_chemical_symbols()))
         return EMT(asap_cutoff=self.settings.asap_cutoff)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
+from pydantic import BaseModel, ConfigDict
+
 from leadline.tasks.calculation import Failure
 from leadline.tasks.recipes.recipe import RecipeOutcome
-from pydantic import BaseModel, ConfigDict
 
 
 class EngineSettings(BaseModel):
@@ -37,6 +38,8 @@ class EngineSite(BaseModel):
     threads: int = 1
     pseudopotentials: Path | None = None
     """Folder of pseudopotentials."""
+    version: str | None = None
+    """Version of the code, for machines where it runs in jobs alone and can't be asked."""
 
 
 class Engine(Protocol):
@@ -92,7 +95,7 @@ class Engine(Protocol):
         """Return an answer that needs no calculation, or None where one is needed."""
         return None
 
-    def calculator(self, atoms: Atoms, directory: Path) -> Calculator:
+    def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return an ASE calculator that works in ``directory``."""
 
     def observed(self, directory: Path) -> Mapping[str, float]:

@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 from ase.units import GPa
-from leadline.tasks.calculation import Failure, FailureKind
 from pydantic import BaseModel, ConfigDict
+
+from leadline.tasks.calculation import Failure, FailureKind
 
 HIGHEST_ENERGY = 50.0
 """eV/atom; above it no solid was computed: atoms overlap, or the SCF went astray."""
@@ -83,7 +84,7 @@ class Recipe(Protocol):
     def relaxes_cell(self) -> bool:
         """True if lattice and volume at the end may differ from the start."""
 
-    def run(self, atoms: Atoms, calculator: Calculator, directory: Path) -> RecipeOutcome:
+    def run(self, atoms: Atoms, calculator: BaseCalculator, directory: Path) -> RecipeOutcome:
         """Compute ``atoms`` (changed in place); logs go to ``directory``.
 
         What the calculator raises passes through: its engine knows what it means.

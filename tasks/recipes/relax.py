@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.units import GPa
+from pydantic import Field
+
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.recipes.recipe import Recipe, RecipeOutcome, RecipeSettings, outcome
 from leadline.tasks.settings import validated
-from pydantic import Field
 
 VOLUME_CHANGE = 3.0
 """Factor of the volume beyond which the structure fell apart or collapsed."""
@@ -51,7 +52,7 @@ class Relax(Recipe):
         """True unless ``cell: false``."""
         return self.settings.cell
 
-    def run(self, atoms: Atoms, calculator: Calculator, directory: Path) -> RecipeOutcome:
+    def run(self, atoms: Atoms, calculator: BaseCalculator, directory: Path) -> RecipeOutcome:
         """Relax ``atoms``; each step is a line of ``relax.log``."""
         atoms.calc = calculator
         start = atoms.get_volume()

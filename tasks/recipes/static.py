@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
+
 from leadline.tasks.recipes.recipe import Recipe, RecipeOutcome, RecipeSettings, outcome
 from leadline.tasks.settings import validated
 
@@ -29,7 +30,7 @@ class Static(Recipe):
         """False: nothing moves."""
         return False
 
-    def run(self, atoms: Atoms, calculator: Calculator, directory: Path) -> RecipeOutcome:
+    def run(self, atoms: Atoms, calculator: BaseCalculator, directory: Path) -> RecipeOutcome:
         """Compute ``atoms`` once."""
         atoms.calc = calculator
         return outcome(atoms)

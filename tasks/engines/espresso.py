@@ -1,0 +1,244 @@
+"""Quantum ESPRESSO's pw.x."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from leadline.tasks.calculation import Failure
+from leadline.tasks.engines import espresso_failures
+from leadline.tasks.engines.engine import Engine, EngineSite
+from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
+from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
+from leadline.tasks.engines.upf import Pseudopotential, read_upf
+from leadline.tasks.errors import ConfigurationError
+from leadline.tasks.settings import validated
+
+DEBIAN_PSEUDOPOTENTIALS = Path("/usr/share/espresso/pseudo")
+
+
+class EspressoEngine(Engine):
+    """Plane-wave DFT by pw.x, one run a single point.
+
+    The energy is pw.x's total energy with the smearing term -TS: forces and
+    stress are its derivatives. ``conv_thr`` is multiplied by the number of atoms.
+    """
+
+    name: ClassVar[str] = "espresso"
+    layout_keys: ClassVar[frozenset[str]] = frozenset({"max_seconds"})
+    path_keys: ClassVar[frozenset[str]] = frozenset(
+        {"mixing_beta", "mixing_mode", "electron_maxstep", "diagonalization"}
+    )
+    scratch: ClassVar[tuple[str, ...]] = ("out",)
+    settings: EspressoSettings
+
+    def __init__(self, settings: Mapping[str, Any], site: EngineSite) -> None:
+        self.settings = validated(EspressoSettings, settings, "engine.settings")
+        self.site = site
+
+    def elements(self) -> frozenset[str]:
+        """Return the elements that have a pseudopotential."""
+        return frozenset(self.settings.pseudopotentials)
+
+    def version(self) -> str:
+        """Return what the profile says, or what pw.x prints, e.g. ``6.7MaX``."""
+        return self.site.version or _version_of(self.site.command or "pw.x")
+
+    def content(self) -> Mapping[str, str]:
+        """Return the sha256 of each pseudopotential, by element."""
+        return {element: read_upf(path).sha256 for element, path in self._files().items()}
+
+    def check(self, elements: frozenset[str]) -> list[str]:
+        """Look for the binary, read the pseudopotentials, compare cutoffs."""
+        lacking = sorted(elements - self.elements())
+        if lacking:
+            raise ConfigurationError(
+                f"the engine espresso has no pseudopotential for {', '.join(lacking)}; name a "
+                f"file for each in engine.settings.pseudopotentials; those in {self._folder()}: "
+                f"{', '.join(_files_for(self._folder(), lacking)) or 'none for them'}"
+            )
+        self.version()
+        found = {name: read_upf(path) for name, path in sorted(self._files().items())}
+        self._refuse_mixtures(found)
+        return [word for item in found.values() for word in self._doubts(item)]
+
+    def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
+        """Return a calculator; the k-mesh is that of ``atoms`` now, and stays."""
+        command = f"{self.site.launcher} {self.site.command or 'pw.x'}".strip()
+        profile = PwProfile(
+            command.format(ranks=self.site.ranks), self._folder(), self.site.threads
+        )
+        parameters = {
+            "input_data": self._namelists(atoms),
+            "pseudopotentials": dict(self.settings.pseudopotentials),
+            "kpts": self.settings.kpts or k_mesh(atoms, self.settings.kspacing or 1.0),
+            "fractions": self._fractions(atoms),
+        }
+        return pw_calculator(profile, directory, parameters)
+
+    def observed(self, directory: Path) -> Mapping[str, float]:
+        """Return magnetisations (μB of the cell) and SCF iterations of the last run."""
+        return numbers_in((directory / espresso_failures.OUTPUT).read_text(errors="replace"))
+
+    def classify(self, error: BaseException, directory: Path) -> Failure:
+        """Read the output, CRASH and the exit code of pw.x."""
+        return espresso_failures.classify(error, directory)
+
+    def remedies(self, failure: Failure, attempt: int) -> Mapping[str, Any] | None:
+        """Climb from gentler mixing to a sturdier eigensolver."""
+        beta, steps = self.settings.mixing_beta, 2 * self.settings.electron_maxstep
+        gentle = {"mixing_beta": beta / 2, "electron_maxstep": steps}
+        local = {**gentle, "mixing_mode": "local-TF", "mixing_beta": beta / 3}
+        sturdy = {"diagonalization": "cg"}
+        ladders: dict[str, list[dict[str, Any]]] = {
+            "scf-not-converged": [gentle, local, gentle | sturdy],
+            "diagonalization": [sturdy, {"diagonalization": "paro"}],
+            "electrons": [gentle, gentle | sturdy],
+        }
+        ladder = ladders.get(failure.reason, [])
+        return ladder[attempt - 1] if 1 <= attempt <= len(ladder) else None
+
+    def _folder(self) -> Path:
+        named = self.site.pseudopotentials or os.environ.get("ESPRESSO_PSEUDO")
+        return Path(named) if named else DEBIAN_PSEUDOPOTENTIALS
+
+    def _files(self) -> dict[str, Path]:
+        return {
+            element: self._folder() / name
+            for element, name in self.settings.pseudopotentials.items()
+        }
+
+    def _refuse_mixtures(self, found: Mapping[str, Pseudopotential]) -> None:
+        for element, item in found.items():
+            if item.element != element:
+                raise ConfigurationError(
+                    f"engine.settings.pseudopotentials.{element}: {item.path.name} is made for "
+                    f"{item.element}; name a file for {element}"
+                )
+        kinds = {item.functional for item in found.values()}
+        if len(kinds) > 1 and "input_dft" not in self.settings.extra.get("system", {}):
+            listed = ", ".join(f"{item.path.name} ({item.functional})" for item in found.values())
+            raise ConfigurationError(
+                f"engine.settings.pseudopotentials mixes functionals: {listed}; pw.x refuses "
+                "that: choose files of one functional"
+            )
+
+    def _doubts(self, item: Pseudopotential) -> list[str]:
+        ecutwfc = self.settings.ecutwfc
+        ecutrho = self.settings.ecutrho or 4 * ecutwfc
+        doubts = []
+        if ecutwfc < item.ecutwfc:
+            doubts.append(
+                f"ecutwfc {ecutwfc:g} Ry is below the {item.ecutwfc:.0f} Ry that "
+                f"{item.path.name} suggests"
+            )
+        if ecutrho < item.ecutrho:
+            doubts.append(
+                f"ecutrho {ecutrho:g} Ry is below the {item.ecutrho:.0f} Ry that "
+                f"{item.path.name} suggests"
+            )
+        elif item.kind != "NC" and ecutrho < 6 * ecutwfc:
+            doubts.append(
+                f"{item.path.name} is {item.kind}: it mostly needs an ecutrho of 8 to 12 times "
+                f"ecutwfc; {ecutrho:g} Ry is {ecutrho / ecutwfc:.1f} times"
+            )
+        return doubts
+
+    def _namelists(self, atoms: Atoms) -> dict[str, dict[str, Value]]:
+        s = self.settings
+        control: dict[str, Value] = {
+            "calculation": "scf", "prefix": "pw", "outdir": "./out", "disk_io": "none",
+            "tprnfor": True, "tstress": True,
+        }  # fmt: skip
+        system: dict[str, Value] = {"ecutwfc": s.ecutwfc, "nspin": s.nspin}
+        electrons: dict[str, Value] = {
+            "conv_thr": s.conv_thr * len(atoms), "mixing_beta": s.mixing_beta,
+            "mixing_mode": s.mixing_mode, "electron_maxstep": s.electron_maxstep,
+            "diagonalization": s.diagonalization,
+        }  # fmt: skip
+        if s.max_seconds:
+            control["max_seconds"] = s.max_seconds
+        if s.ecutrho:
+            system["ecutrho"] = s.ecutrho
+        if s.smearing == "none":
+            system["occupations"] = "fixed"
+        else:
+            system |= {"occupations": "smearing", "smearing": s.smearing, "degauss": s.degauss}
+        if atoms.info.get("charge"):
+            system["tot_charge"] = float(atoms.info["charge"])
+        return {
+            "control": control | s.extra.get("control", {}),
+            "system": system | s.extra.get("system", {}),
+            "electrons": electrons | s.extra.get("electrons", {}),
+        }
+
+    def _fractions(self, atoms: Atoms) -> list[float] | None:
+        moments = atoms.get_initial_magnetic_moments()
+        if self.settings.nspin == 1:
+            if moments.any():
+                raise ConfigurationError(
+                    "a structure has initial moments, and engine.settings.nspin is 1; set it to 2"
+                )
+            return None
+        files = self._files()
+        valence = {name: read_upf(files[name]).valence for name in set(atoms.symbols)}
+        start = self.settings.starting_magnetization
+        return [
+            float(np.clip(moment / valence[symbol], -1, 1)) if moment else start.get(symbol, 0.0)
+            for symbol, moment in zip(atoms.symbols, moments, strict=True)
+        ]
+
+
+def k_mesh(atoms: Atoms, kspacing: float) -> tuple[int, int, int]:
+    """Return the least Γ-centred mesh whose points are at most ``kspacing`` apart.
+
+    ``n_i = ceil(2π |b_i| / kspacing)`` with reciprocal vectors ``a_i·b_j = δ_ij``;
+    ``kspacing`` in 1/Å.
+    """
+    lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal(), axis=1)
+    first, second, third = (max(1, math.ceil(length / kspacing - 1e-9)) for length in lengths)
+    return first, second, third
+
+
+def _files_for(folder: Path, elements: list[str]) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path.name for path in folder.iterdir() if re.split(r"[._-]", path.name)[0] in elements
+    )
+
+
+@lru_cache(maxsize=8)
+def _version_of(command: str) -> str:
+    words = shlex.split(command)
+    if shutil.which(words[0]) is None:
+        raise ConfigurationError(
+            f"the program {words[0]} of Quantum ESPRESSO is not found; install it (Debian: "
+            "quantum-espresso and quantum-espresso-data), or set engines.espresso.command in the "
+            "machine profile"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        answer = subprocess.run(
+            words, cwd=folder, input="\n", capture_output=True, text=True, timeout=60, check=False
+        )
+    match = re.search(r"Program PWSCF\s+v\.(\S+)", answer.stdout)
+    if match is None:
+        raise ConfigurationError(
+            f"{command} does not answer as pw.x does, but with "
+            f"{(answer.stderr or answer.stdout)[-200:]!r}; set engines.espresso.command in the "
+            "machine profile, or its version where pw.x runs in jobs alone"
+        )
+    return match.group(1)

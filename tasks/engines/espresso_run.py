@@ -1,0 +1,127 @@
+"""ASE's calculator for pw.x, with a stricter eye on what it reads."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.espresso import EspressoProfile, EspressoTemplate
+from ase.calculators.genericfileio import GenericFileIOCalculator
+
+from leadline.tasks.engines.espresso_failures import (
+    CONVERGED,
+    DONE,
+    NOT_CONVERGED,
+    OUTPUT,
+    BrokenOutputError,
+)
+
+NUMBERS = {
+    "total_magnetization": r"^\s*total magnetization\s*=\s*(\S+) Bohr",
+    "absolute_magnetization": r"^\s*absolute magnetization\s*=\s*(\S+) Bohr",
+    "scf_iterations": r"convergence has been achieved in\s+(\d+) iterations",
+}
+"""Last numbers of an output that go to the properties; moments in μB of the cell."""
+
+
+class PwProfile(EspressoProfile):
+    """How pw.x is started: with its launcher, and with the threads it may use."""
+
+    def __init__(self, command: str, pseudo_dir: Path, threads: int) -> None:
+        super().__init__(command, pseudo_dir)  # type: ignore[no-untyped-call]  # ASE's
+        self.threads = threads
+
+    def run(
+        self,
+        directory: Path,
+        inputfile: str | None,
+        outputfile: str,
+        errorfile: str | None = None,
+        append: bool = False,
+    ) -> None:
+        """Run pw.x in ``directory``; it stays in the process group of its parent."""
+        (directory / "CRASH").unlink(missing_ok=True)
+        with (
+            (directory / outputfile).open("wb") as output,
+            (directory / str(errorfile)).open("wb") as errors,
+        ):
+            subprocess.run(
+                self.get_command(inputfile),
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env={**os.environ, "OMP_NUM_THREADS": str(self.threads)},
+                check=True,
+            )
+
+
+class PwTemplate(EspressoTemplate):
+    """Reads an output only if it is whole, converged and done.
+
+    pw.x takes a species' starting magnetisation as a fraction of its valence
+    electrons, from -1 to 1; ASE would write moments in μB in their place.
+    """
+
+    def write_input(
+        self,
+        profile: PwProfile,
+        directory: Path,
+        atoms: Atoms,
+        parameters: Mapping[str, Any],
+        properties: Any,
+    ) -> None:
+        """Write ``espresso.pwi`` with the fractions in place of the moments."""
+        chosen = dict(parameters)
+        fractions = chosen.pop("fractions")
+        written = atoms.copy()
+        written.set_initial_magnetic_moments(None if fractions is None else fractions)
+        super().write_input(  # type: ignore[no-untyped-call]  # ASE's
+            profile, directory, written, chosen, properties
+        )
+
+    def read_results(self, directory: os.PathLike[str]) -> dict[str, Any]:
+        """Read energy (eV), forces (eV/Å) and stress (eV/Å^3).
+
+        Raises
+        ------
+        BrokenOutputError
+            If the output is cut short, or the SCF did not converge.
+        """
+        text = (Path(directory) / OUTPUT).read_text(errors="replace")
+        if DONE not in text:
+            raise BrokenOutputError(f"{OUTPUT} is cut short: no line says {DONE!r}")
+        if NOT_CONVERGED in text or CONVERGED not in text:
+            raise BrokenOutputError(f"{OUTPUT} shows no converged SCF")
+        results: dict[str, Any] = super().read_results(  # type: ignore[no-untyped-call]  # ASE's
+            directory
+        )
+        missing = {"energy", "forces", "stress"} - results.keys()
+        if missing:
+            raise BrokenOutputError(f"{OUTPUT} lacks {', '.join(sorted(missing))}")
+        return results
+
+
+def pw_calculator(
+    profile: PwProfile, directory: Path, parameters: Mapping[str, Any]
+) -> GenericFileIOCalculator:
+    """Return a calculator that runs pw.x in ``directory``.
+
+    ``parameters`` are those of ``ase.calculators.espresso.Espresso``, and
+    ``fractions``: the starting magnetisation of each atom, or None.
+    """
+    template = PwTemplate()  # type: ignore[no-untyped-call]  # ASE's
+    return GenericFileIOCalculator(
+        profile=profile, template=template, directory=directory, parameters=dict(parameters)
+    )
+
+
+def numbers_in(text: str) -> dict[str, float]:
+    """Return the ``NUMBERS`` that an output of pw.x shows last."""
+    found = {name: re.findall(pattern, text, re.M) for name, pattern in NUMBERS.items()}
+    return {name: float(matches[-1]) for name, matches in found.items() if matches}

@@ -1,0 +1,95 @@
+"""Settings of Quantum ESPRESSO as a campaign file gives them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from leadline.tasks.engines.engine import EngineSettings
+
+Section = Literal["control", "system", "electrons"]
+Smearing = Literal["none", "gaussian", "methfessel-paxton", "marzari-vanderbilt", "fermi-dirac"]
+Value = bool | int | float | str
+RESERVED = frozenset(
+    {"calculation", "restart_mode", "prefix", "outdir", "wfcdir", "pseudo_dir", "tprnfor"}
+    | {"tstress", "disk_io", "nstep", "ibrav", "celldm", "a", "b", "c", "cosab", "cosac", "cosbc"}
+    | {"nat", "ntyp", "occupations", "tot_charge"}
+)
+"""Keys of pw.x that leadline sets itself."""
+
+
+class EspressoSettings(EngineSettings):
+    """Settings of ``espresso``: names of pw.x, units of pw.x unless said otherwise."""
+
+    pseudopotentials: dict[str, str]
+    """File name for each element, in the folder that the machine profile names."""
+    ecutwfc: float = Field(gt=0)
+    """Cutoff of the wavefunctions, Ry."""
+    ecutrho: float | None = Field(default=None, gt=0)
+    """Cutoff of the density, Ry; None is 4 ecutwfc, too little for US and PAW."""
+    kspacing: float | None = Field(default=None, gt=0)
+    """Largest distance of k-points, 1/Å with the factor 2π (as VASP and AiiDA count)."""
+    kpts: tuple[int, int, int] | None = None
+    """Divisions of the mesh instead of ``kspacing``: one mesh for every cell."""
+    smearing: Smearing = "marzari-vanderbilt"
+    """Occupations; ``none`` is for insulators alone."""
+    degauss: float = Field(default=0.02, gt=0)
+    """Width of the smearing, Ry."""
+    nspin: Literal[1, 2] = 1
+    starting_magnetization: dict[str, float] = Field(default_factory=dict)
+    """Fraction of the valence electrons, -1 to 1, for elements without a moment of their own."""
+    conv_thr: float = Field(default=1e-8, gt=0)
+    """Error of the SCF energy, Ry for each atom of the cell."""
+    mixing_beta: float = Field(default=0.7, gt=0, le=1)
+    mixing_mode: Literal["plain", "TF", "local-TF"] = "plain"
+    electron_maxstep: int = Field(default=100, ge=1)
+    diagonalization: Literal["david", "cg", "ppcg", "paro"] = "david"
+    max_seconds: float | None = Field(default=None, gt=0)
+    """pw.x stops cleanly after so long; the attempt counts as cut."""
+    extra: dict[Section, dict[str, Value]] = Field(default_factory=dict)
+    """All else that pw.x knows, by section; counts as physics."""
+
+    @field_validator("pseudopotentials")
+    @classmethod
+    def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
+        for element, name in files.items():
+            if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
+                raise ValueError(f"{element} must name a file, without a folder; got {name!r}")
+        return files
+
+    @field_validator("extra")
+    @classmethod
+    def _harmless(cls, extra: dict[Section, dict[str, Value]]) -> dict[Section, dict[str, Value]]:
+        own = set(cls.model_fields) | RESERVED
+        for section, keys in extra.items():
+            for key, value in keys.items():
+                _refuse_extra(section, key, value, own)
+        return extra
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EspressoSettings:
+        if (self.kspacing is None) == (self.kpts is None):
+            raise ValueError("give either kspacing (1/Å) or kpts (three divisions)")
+        if self.nspin == 1 and self.starting_magnetization:
+            raise ValueError("starting_magnetization needs nspin: 2")
+        return self
+
+
+def _refuse_extra(section: str, key: str, value: Value, own: set[str]) -> None:
+    where = f"{section}.{key}"
+    if key == "scf_must_converge":
+        raise ValueError(f"{where} is refused: an unfinished SCF would pass for an answer")
+    if key in own:
+        raise ValueError(f"{where} is set by leadline or has a key of its own above; leave it out")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", key):
+        raise ValueError(
+            f"{where} is no plain lower-case key; keys with an index are refused, since the "
+            "order of species differs between structures"
+        )
+    if isinstance(value, str) and not re.fullmatch(r"[\w .+-]*", value):
+        raise ValueError(f"{where} holds characters that no keyword of pw.x has: {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is not finite")
