@@ -177,6 +177,12 @@ def random(context: Context, X: NDArray[np.float32]) -> Floats:
     return context.chance
 
 
+def auto(context: Context, X: NDArray[np.float32]) -> Floats:
+    """Joint stability for a hull, log expected improvement for a property."""
+    hull = isinstance(context.goal, HullGoal)
+    return stable_probability(context, X) if hull else log_expected_improvement(context, X)
+
+
 _HULL: frozenset[Goal] = frozenset({"hull"})
 _PROPERTY: frozenset[Goal] = frozenset({"property"})
 _BOTH = _HULL | _PROPERTY
@@ -184,6 +190,7 @@ _BOTH = _HULL | _PROPERTY
 ACQUISITIONS: dict[str, Acquisition] = {
     each.name: each
     for each in (
+        Acquisition("auto", auto, _BOTH, joint=True),
         Acquisition("stable-probability", stable_probability, _HULL, joint=True),
         Acquisition("hull-improvement", hull_improvement, _HULL),
         Acquisition("lower-confidence-bound", lower_confidence_bound, _HULL),
@@ -194,11 +201,10 @@ ACQUISITIONS: dict[str, Acquisition] = {
         Acquisition("random", random, _BOTH),
     )
 }
-AUTO: dict[Goal, str] = {"hull": "stable-probability", "property": "log-expected-improvement"}
 
 
 def acquisition(name: str, goal: Goal) -> Acquisition:
-    """Return the acquisition of that name; ``auto`` chooses by the goal.
+    """Return the acquisition of that name, ours or an installed package's.
 
     Raises
     ------
@@ -208,17 +214,17 @@ def acquisition(name: str, goal: Goal) -> Acquisition:
     known = ACQUISITIONS | {
         point.name: point for point in entry_points(group="leadline.acquisitions")
     }
-    found = known.get(AUTO[goal] if name == "auto" else name)
+    found = known.get(name)
     if found is None:
         raise SurrogateError(
-            f"there is no acquisition {name!r}; there are auto, {', '.join(sorted(known))}"
+            f"there is no acquisition {name!r}; there are {', '.join(sorted(known))}"
         )
     chosen = found if isinstance(found, Acquisition) else found.load()
     if goal not in chosen.goals:
         fitting = [each.name for each in ACQUISITIONS.values() if goal in each.goals]
         raise SurrogateError(
             f"acquisition {name!r} does not serve a {goal} objective; "
-            f"these do: auto, {', '.join(fitting)}"
+            f"these do: {', '.join(fitting)}"
         )
     return chosen
 
