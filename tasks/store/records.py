@@ -152,6 +152,8 @@ class Calculation:
     failure: Mapping[str, str] | None = None
     source: str = "computed"
     """``computed``, or ``imported`` with its file in the provenance of the structure."""
+    campaign: str = ""
+    """Which campaign's driver asked for it last; others may share it."""
     artefacts: Mapping[str, ArtefactRef] = field(default_factory=dict)
 
 
@@ -201,3 +203,17 @@ class Event:
     """Stable vocabulary, e.g. ``calculation.done``, ``campaign.stopped``."""
     subject: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What another process asks of the holder of a store; id is campaign:time:token."""
+
+    id: str
+    campaign: str
+    kind: str
+    """Stable vocabulary, e.g. ``verdict``, ``stop``, ``setting``."""
+    payload: Mapping[str, Any]
+    sent: datetime
+    sender: str
+    """Owner string of the process that sent it."""

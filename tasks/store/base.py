@@ -1,0 +1,94 @@
+"""What all parts of a store share: steps, look-ups, inserts and the log of events."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from mongoengine.errors import NotUniqueError
+
+from leadline.tasks.store.connection import Connection, explained
+from leadline.tasks.store.documents import Documents, record_of, values_of
+from leadline.tasks.store.records import Event
+
+Record = TypeVar("Record")
+
+
+class StoreBase:
+    """A connection and its documents."""
+
+    def __init__(self, connection: Connection, documents: Documents) -> None:
+        self._connection = connection
+        self._documents = documents
+        self._sequence = itertools.count()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Group what is written inside.
+
+        In the embedded store it is one commit: all of it, or nothing if an
+        error leaves the step; other threads wait. On a server writes are
+        ordered so that the last insert is the one that commits.
+        """
+        with explained(self._connection.location), self._connection.step():
+            yield
+
+    def log(
+        self, campaign: str, kind: str, subject: str, details: Mapping[str, Any] | None = None
+    ) -> Event:
+        """Append an event to the log of a campaign."""
+        while True:
+            event = Event(campaign, now(), next(self._sequence), kind, subject, details or {})
+            try:
+                self._insert(self._documents.events, event, id=event_id(event))
+            except NotUniqueError:  # another process, in the same millisecond
+                continue
+            return event
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with explained(self._connection.location), self._connection.reading():
+            yield
+
+    def _insert(self, document: Any, record: Any, **more: Any) -> None:
+        with self.step():
+            document(**values_of(record), **more).save(force_insert=True)
+
+    def _find(self, document: Any, kind: type[Record], **query: Any) -> list[Record]:
+        with self._reading():
+            found = document.objects(**query).order_by("pk").as_pymongo()
+            return [record_of(kind, document, raw) for raw in found]
+
+    def _one(self, document: Any, kind: type[Record], key: str) -> Record | None:
+        found = self._find(document, kind, pk=key)
+        return found[0] if found else None
+
+    def _set(self, document: Any, query: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+        """Set fields of the one document that a query finds; False if it finds none."""
+        with self.step():
+            changes = {f"set__{name}": value for name, value in fields.items()}
+            return bool(document.objects(**query).update_one(**changes))
+
+
+def now() -> datetime:
+    """Return the time in UTC, to the millisecond that a database keeps."""
+    time = datetime.now(UTC)
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def stamp(time: datetime) -> str:
+    """Return a time as text that sorts as time does."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%S.") + f"{time.microsecond // 1000:03d}"
+
+
+def event_id(event: Event) -> str:
+    """Return the id of an event: campaign, time, sequence."""
+    return f"{event.campaign}:{stamp(event.time)}:{event.sequence:09d}"
+
+
+def within(prefix: str) -> dict[str, str]:
+    """Return the query for ids that begin with ``prefix`` and a colon."""
+    return {"pk__gt": f"{prefix}:", "pk__lt": f"{prefix};"}

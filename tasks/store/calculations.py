@@ -1,0 +1,253 @@
+"""Calculations: claimed by one, changed by compare-and-set, each change an event.
+
+queued → claimed → running → done | failed | cut | cancelled
+   ^                              failed | cut | cancelled → quarantined
+   └────────────────────────────── failed | cut | cancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+from mongoengine.errors import NotUniqueError
+
+from leadline.tasks.calculation import Failure, Result
+from leadline.tasks.errors import ConflictError, StoreError
+from leadline.tasks.store.base import StoreBase, now
+from leadline.tasks.store.owner import is_gone
+from leadline.tasks.store.records import Attempt, Calculation, CalculationState
+
+State = CalculationState
+_STARTED = (State.CLAIMED, State.RUNNING)
+_ENDED = (State.FAILED, State.CUT, State.CANCELLED)
+_ORPHAN = timedelta(seconds=60)
+"""Age at which a lease without its claim is left over from a dead driver."""
+
+
+class CalculationRecords(StoreBase):
+    """The calculations of a store, shared by its campaigns."""
+
+    def ensure_calculations(self, calculations: Sequence[Calculation]) -> list[Calculation]:
+        """Store those that are not there yet, and return all as they are stored.
+
+        One that another campaign asked for earlier comes back as it stands, done perhaps.
+        """
+        with self.step():
+            known = self.calculations(each.id for each in calculations)
+            for each in calculations:
+                if each.id not in known:
+                    self._queue(each)
+            found = self.calculations(each.id for each in calculations)
+        return [found[each.id] for each in calculations]
+
+    def calculation(self, id: str) -> Calculation | None:
+        """Return a calculation, or None."""
+        return self._one(self._documents.calculations, Calculation, id)
+
+    def calculations(self, ids: Iterable[str]) -> dict[str, Calculation]:
+        """Return by id those of the calculations that are there."""
+        query = {"pk__in": list(ids)}
+        found = self._find(self._documents.calculations, Calculation, **query)
+        return {each.id: each for each in found}
+
+    def by_state(self, *states: CalculationState) -> list[Calculation]:
+        """Return the calculations of the whole store that are in one of the states."""
+        find = self._find
+        return [
+            each
+            for state in states
+            for each in find(self._documents.calculations, Calculation, state=state)
+        ]
+
+    def calculations_of(self, structure: str) -> list[Calculation]:
+        """Return the calculations of a structure, by whatever engine."""
+        return self._find(self._documents.calculations, Calculation, structure=structure)
+
+    def claim(
+        self,
+        id: str,
+        owner: str,
+        changes: Mapping[str, Any] | None = None,
+        reason: str = "",
+        *,
+        campaign: str = "",
+    ) -> Attempt | None:
+        """Take a queued calculation for oneself: the next attempt, or None if another has it.
+
+        Parameters
+        ----------
+        id, owner
+            Which one, and who asks (``owner.this_process``).
+        changes, reason
+            Path keys to set for this attempt, and why it is made.
+        campaign
+            Whose log the events go to.
+        """
+        with self.step():
+            found = self._calculation(id)
+            number = len(found.attempts) + 1
+            if found.state is not State.QUEUED or not self._lease(f"{id}:{number}", owner):
+                return None
+            attempt = Attempt(number, changes or {}, reason, owner)
+            fields = {
+                "state": State.CLAIMED,
+                "attempts": (*found.attempts, attempt),
+                "tries": number,
+                "campaign": campaign or found.campaign,
+            }
+            if not self._swap(found, fields):
+                return None
+            details = {"attempt": number, "owner": owner, "reason": reason}
+            self.log(fields["campaign"], "calculation.claimed", id, details)
+        return attempt
+
+    def start(self, id: str, attempt: int, where: Mapping[str, Any]) -> None:
+        """Say that the engine of an attempt runs, and where (host, pid, job)."""
+        changes = {"where": where, "started": now()}
+        self._change(id, attempt, (State.CLAIMED,), State.RUNNING, changes, {})
+
+    def finish(self, id: str, attempt: int, result: Result) -> None:
+        """Store an answer.
+
+        Raises
+        ------
+        StoreError
+            If the result is no answer: not converged, or without an energy.
+        ConflictError
+            If the attempt is not the one that is claimed or running.
+        """
+        if not result.complete:
+            raise StoreError(f"the result of calculation {id} is no answer; record it as a failure")
+        changes = {"ended": now(), "times": result.times}
+        if result.where:
+            changes["where"] = result.where
+        fields = {
+            "energy": result.energy,
+            "final_structure": result.structure,
+            "forces": result.forces,
+            "stress": result.stress,
+            "properties": result.properties,
+            "steps": result.steps,
+            "times": result.times,
+            "versions": result.versions,
+            "failure": None,
+        }
+        self._change(id, attempt, _STARTED, State.DONE, changes, fields)
+
+    def fail(
+        self,
+        id: str,
+        attempt: int,
+        failure: Failure,
+        state: CalculationState,
+        times: Mapping[str, float] | None = None,
+    ) -> None:
+        """Store why an attempt gave no answer; the state is ``failed``, ``cut`` or ``cancelled``.
+
+        Raises
+        ------
+        ConflictError
+            If the attempt is not the one that is claimed or running.
+        """
+        if state not in _ENDED:
+            raise StoreError(f"an attempt does not fail as {state}; allowed: {_or(_ENDED)}")
+        why = {name: str(value) for name, value in asdict(failure).items()}
+        changes = {"ended": now(), "failure": why, "times": times or {}}
+        self._change(id, attempt, _STARTED, state, changes, {"failure": why})
+
+    def requeue(self, id: str) -> None:
+        """Put a calculation that failed, was cut or cancelled into the queue again."""
+        self._move(id, State.QUEUED, {})
+
+    def quarantine(self, id: str, reason: str) -> None:
+        """Set a calculation that failed, was cut or cancelled aside for a person."""
+        self._move(id, State.QUARANTINED, {"reason": reason})
+
+    def _queue(self, calculation: Calculation) -> None:
+        try:
+            self._insert(self._documents.calculations, calculation)
+        except NotUniqueError:  # another process, or twice in one list
+            return
+        self.log(calculation.campaign, "calculation.queued", calculation.id)
+
+    def _lease(self, key: str, owner: str) -> bool:
+        """Insert the lease of an attempt, which is the claim; take over one left by the dead.
+
+        A server has no transactions: a driver may die between its lease and its
+        claim. The compare-and-set after this decides, so a take-over is safe.
+        """
+        leases = self._documents.leases
+        try:
+            with self.step():
+                leases(id=key, owner=owner, since=now()).save(force_insert=True)
+        except NotUniqueError:
+            held = leases.objects(pk=key).first()
+            if held is None or not _left_over(held, owner):
+                return False
+            query = {"pk": key, "owner": held.owner}
+            return self._set(leases, query, {"owner": owner, "since": now()})
+        return True
+
+    def _change(
+        self,
+        id: str,
+        attempt: int,
+        before: tuple[CalculationState, ...],
+        after: CalculationState,
+        changes: Mapping[str, Any],
+        fields: Mapping[str, Any],
+    ) -> None:
+        """Move the last attempt and its calculation from one state to another."""
+        with self.step():
+            found = self._calculation(id)
+            if found.state not in before or len(found.attempts) != attempt:
+                raise ConflictError(_conflict(found, attempt, before, after))
+            last = replace(found.attempts[-1], state=str(after), **changes)
+            fields = {"state": after, "attempts": (*found.attempts[:-1], last), **fields}
+            if not self._swap(found, fields):
+                raise ConflictError(_conflict(self._calculation(id), attempt, before, after))
+            details = {"attempt": attempt, "failure": last.failure, "where": last.where}
+            self.log(found.campaign, f"calculation.{after}", id, details)
+
+    def _move(self, id: str, after: CalculationState, details: Mapping[str, Any]) -> None:
+        with self.step():
+            found = self._calculation(id)
+            if found.state not in _ENDED or not self._swap(found, {"state": after}):
+                raise ConflictError(_conflict(found, len(found.attempts), _ENDED, after))
+            self.log(found.campaign, f"calculation.{after}", id, details)
+
+    def _swap(self, found: Calculation, fields: Mapping[str, Any]) -> bool:
+        query = {"pk": found.id, "state": found.state, "tries": len(found.attempts)}
+        return self._set(self._documents.calculations, query, fields)
+
+    def _calculation(self, id: str) -> Calculation:
+        found = self.calculation(id)
+        if found is None:
+            raise StoreError(
+                f"there is no calculation {id} in {self._connection.location}; queue it first"
+            )
+        return found
+
+
+def _left_over(lease: Any, owner: str) -> bool:
+    return lease.owner == owner or is_gone(lease.owner) or now() - lease.since > _ORPHAN
+
+
+def _conflict(
+    found: Calculation,
+    attempt: int,
+    before: tuple[CalculationState, ...],
+    after: CalculationState,
+) -> str:
+    return (
+        f"calculation {found.id} is {found.state} in attempt {len(found.attempts)}; attempt "
+        f"{attempt} can become {after} only where it is {_or(before)}. Another driver may have it: "
+        "read it again"
+    )
+
+
+def _or(states: Iterable[CalculationState]) -> str:
+    return " or ".join(states)

@@ -1,0 +1,151 @@
+"""Campaigns: their spec and its versions, their state, and the lease of their driver."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from mongoengine.errors import NotUniqueError
+
+from leadline.tasks.errors import ConflictError, LeaseError, StoreError
+from leadline.tasks.store.base import StoreBase, now
+from leadline.tasks.store.owner import in_words, is_gone
+from leadline.tasks.store.records import Campaign, CampaignState
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_LOOKS = 20
+"""How often a silent holder is looked at while it is watched."""
+
+
+class CampaignRecords(StoreBase):
+    """The campaigns of a store."""
+
+    def create_campaign(self, campaign: Campaign) -> Campaign:
+        """Store a new campaign, and return it as stored.
+
+        Raises
+        ------
+        ConflictError
+            If there is one of this name.
+        StoreError
+            If the name is none that a campaign can have.
+        """
+        if not NAME.fullmatch(campaign.name):
+            raise StoreError(
+                f"{campaign.name!r} is no name for a campaign; it has 1 to 63 of a-z, 0-9 and -, "
+                "and does not begin with -"
+            )
+        made = replace(campaign, created=campaign.created or now(), server=self._connection.kind)
+        with self.step():
+            try:
+                self._insert(self._documents.campaigns, made)
+            except NotUniqueError:
+                raise ConflictError(
+                    f"there is a campaign {campaign.name} in {self._connection.location}; "
+                    "carry it on, or take another name"
+                ) from None
+            self.log(made.name, "campaign.created", made.name)
+        return made
+
+    def campaign(self, name: str) -> Campaign | None:
+        """Return a campaign, or None."""
+        return self._one(self._documents.campaigns, Campaign, name)
+
+    def campaigns(self) -> list[Campaign]:
+        """Return all campaigns by name."""
+        return self._find(self._documents.campaigns, Campaign)
+
+    def new_spec_version(self, name: str, spec: Mapping[str, Any], reason: str) -> Campaign:
+        """Put a changed spec in force; the old one joins ``versions``."""
+        with self.step():
+            old = self._campaign(name)
+            version = {
+                "version": len(old.versions) + 1,
+                "spec": old.spec,
+                "until": now().isoformat(),
+                "reason": reason,
+            }
+            new = replace(old, spec=spec, versions=(*old.versions, version))
+            self._set_campaign(name, spec=new.spec, versions=new.versions)
+            self.log(name, "campaign.spec_changed", name, {"reason": reason})
+        return new
+
+    def set_campaign_state(self, name: str, state: CampaignState, reason: str) -> None:
+        """Say what a campaign does now, and why, in plain language."""
+        with self.step():
+            self._campaign(name)
+            self._set_campaign(name, state=state, reason=reason)
+            self.log(name, f"campaign.{state}", name, {"reason": reason})
+
+    def take_lease(self, name: str, owner: str, stale_after_s: float = 60.0) -> None:
+        """Make ``owner`` the one driver of a campaign.
+
+        A holder that is proved gone loses its lease at once. One whose last
+        beat is older than ``stale_after_s`` is watched for as long by this
+        process's own clock, and loses it if no beat comes: clocks of two hosts
+        may differ. So this call may last ``stale_after_s`` seconds.
+
+        Raises
+        ------
+        LeaseError
+            If another driver holds it: who, and when it last beat.
+        """
+        held = self._campaign(name)
+        if held.owner not in (None, owner) and not self._is_silent(held, stale_after_s):
+            raise LeaseError(self._held_in_words(held, stale_after_s))
+        query = {"pk": name, "owner": held.owner, "heartbeat": held.heartbeat}
+        with self.step():
+            if not self._set(
+                self._documents.campaigns, query, {"owner": owner, "heartbeat": now()}
+            ):
+                raise LeaseError(self._held_in_words(self._campaign(name), stale_after_s))
+            details = {"owner": owner, "from": held.owner}
+            self.log(name, "campaign.lease_taken", name, details)
+
+    def beat(self, name: str, owner: str) -> bool:
+        """Show that the driver lives; False if the lease is no longer its own."""
+        query = {"pk": name, "owner": owner}
+        return self._set(self._documents.campaigns, query, {"heartbeat": now()})
+
+    def release_lease(self, name: str, owner: str) -> None:
+        """Give the lease back, if it is still ``owner``'s."""
+        with self.step():
+            query = {"pk": name, "owner": owner}
+            if self._set(self._documents.campaigns, query, {"owner": None, "heartbeat": None}):
+                self.log(name, "campaign.lease_released", name, {"owner": owner})
+
+    def _is_silent(self, held: Campaign, stale_after_s: float) -> bool:
+        if held.owner is None or held.heartbeat is None or is_gone(held.owner):
+            return True
+        if 0 <= (now() - held.heartbeat).total_seconds() < stale_after_s:
+            return False
+        end = time.monotonic() + stale_after_s
+        while time.monotonic() < end:
+            time.sleep(stale_after_s / _LOOKS)
+            seen = self._campaign(held.name)
+            if (seen.owner, seen.heartbeat) != (held.owner, held.heartbeat):
+                return seen.owner is None
+        return True
+
+    def _held_in_words(self, held: Campaign, stale_after_s: float) -> str:
+        last = "never" if held.heartbeat is None else f"at {held.heartbeat:%Y-%m-%d %H:%M:%S} UTC"
+        return (
+            f"campaign {held.name} is driven by {in_words(held.owner or 'another driver')}, which "
+            f"last beat {last}; end it or wait. Once silent for {stale_after_s:.0f} s it can be "
+            "taken over by running again"
+        )
+
+    def _campaign(self, name: str) -> Campaign:
+        found = self.campaign(name)
+        if found is None:
+            known = ", ".join(each.name for each in self.campaigns()) or "none"
+            raise StoreError(
+                f"there is no campaign {name} in {self._connection.location}; there: {known}"
+            )
+        return found
+
+    def _set_campaign(self, name: str, **fields: Any) -> None:
+        self._set(self._documents.campaigns, {"pk": name}, fields)

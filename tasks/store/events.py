@@ -1,0 +1,44 @@
+"""The log of events, and the inbox through which other processes ask for changes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from leadline.tasks.store.base import StoreBase, event_id, now, stamp, within
+from leadline.tasks.store.owner import this_process
+from leadline.tasks.store.records import Event, Message
+
+
+class EventRecords(StoreBase):
+    """What happened, and what is asked for."""
+
+    def events(self, campaign: str, after: Event | None = None) -> list[Event]:
+        """Return the events of a campaign in their order, or those after one of them."""
+        query = within(campaign)
+        if after is not None:
+            query["pk__gt"] = event_id(after)
+        return self._find(self._documents.events, Event, **query)
+
+    def send(self, campaign: str, kind: str, payload: Mapping[str, Any]) -> Message:
+        """Ask the holder of the store for a change; a store opened for reading may."""
+        sent = now()
+        key = f"{campaign}:{stamp(sent)}:{secrets.token_hex(4)}"
+        message = Message(key, campaign, kind, payload, sent, this_process())
+        self._insert(self._documents.inbox, message)
+        return message
+
+    def take_inbox(self, campaign: str) -> list[Message]:
+        """Take what was asked since the last time, in its order; each becomes an event.
+
+        A message is taken once, whoever asks: apply it in the same step.
+        """
+        inbox = self._documents.inbox
+        with self.step():
+            found = self._find(inbox, Message, **within(campaign))
+            taken = [each for each in found if inbox.objects(pk=each.id).delete()]
+            for each in taken:
+                details = {"payload": each.payload, "sender": each.sender}
+                self.log(campaign, f"inbox.{each.kind}", each.id, details)
+        return taken
