@@ -121,16 +121,25 @@ class Acquisition:
         return self.score(context, X)
 
 
+def hull_probability(context: Context) -> Floats:
+    """Return the probability of each of the shortlist to be within tolerance of the final hull.
+
+    By joint posterior hulls, as :func:`stability_probability` says; float64[n].
+    """
+    goal = _hull_goal(context)
+    return stability_probability(
+        goal.hull, goal.fractions, context.posterior.samples, goal.tolerance
+    )
+
+
 def stable_probability(context: Context, X: NDArray[np.float32]) -> Floats:
     """Probability to be within tolerance of the final hull, by joint posterior hulls.
 
     The sum over a batch is the expected number of its finds. Candidates with the
     same share of samples are ordered by their probability against the known hull.
     """
-    goal, samples = _hull_goal(context), context.posterior.samples
-    probability = stability_probability(goal.hull, goal.fractions, samples, goal.tolerance)
     order = 1.0 / (1.0 - log_ndtr(context.gain / _positive(context.posterior.sd)))
-    return probability + order / (2 * len(samples))
+    return np.asarray(hull_probability(context) + order / (2 * len(context.posterior.samples)))
 
 
 def hull_improvement(context: Context, X: NDArray[np.float32]) -> Floats:

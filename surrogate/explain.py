@@ -97,13 +97,16 @@ def hull_words(share: PickShare, formula: str, above: float, sd: float, stable: 
 
 
 def property_words(
-    share: PickShare, formula: str, name: str, mean: float, sd: float, beyond: float | None
+    share: PickShare, formula: str, name: str, mean: float, sd: float, beyond: float, level: str
 ) -> str:
-    """Return the sentence for a search of a property, in its unit."""
-    chance = "" if beyond is None else f", beyond the threshold with probability {beyond:.2f}"
+    """Return the sentence for a search of a property, in its unit.
+
+    ``beyond`` is the probability to be better than ``level``: the threshold, or the
+    best known.
+    """
     return (
-        f"{formula} is predicted to have {name} = {mean:.4g} ± {sd:.2g}{chance}; "
-        f"picked because {REASONS[share]}."
+        f"{formula} is predicted to have {name} = {mean:.4g} ± {sd:.2g}, better than {level} with "
+        f"probability {beyond:.2f}; picked because {REASONS[share]}."
     )
 
 

@@ -1,0 +1,182 @@
+"""Propose: from a model to the candidates to calculate next, each with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leadline.surrogate.acquisition import acquisition
+from leadline.surrogate.batch import Shares, choose
+from leadline.surrogate.explain import Why, without_model
+from leadline.surrogate.pool import Pool
+from leadline.tasks.learn import Learned
+from leadline.tasks.problem import Problem
+from leadline.tasks.search import search
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ProposeSettings:
+    """How candidates are chosen.
+
+    Parameters
+    ----------
+    acquisition
+        Name in the table of acquisitions.
+    shares
+        How many picks serve uncertainty and chance.
+    shortlist
+        Candidates that get a joint posterior: the most promising three quarters, and
+        the least certain quarter.
+    samples
+        Joint posterior samples, each with a hull of its own.
+    """
+
+    acquisition: str = "auto"
+    shares: Shares = field(default_factory=Shares)
+    shortlist: int = 1000
+    samples: int = 256
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A candidate to calculate: its row in the pool, its id, and why."""
+
+    row: int
+    id: str
+    why: Why
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a model says of each candidate of the pool.
+
+    Parameters
+    ----------
+    mean, sd
+        float64[n], in the label's unit; for known candidates the label and zero.
+    energy_above_hull
+        Of the mean over the known hull, float64[n], in eV/atom; None for a property.
+    probability
+        To be a find, float64[n], in the shortlist, and zero beyond it: joint stability
+        for a hull; for a property, to be beyond the threshold or else the best known.
+    expected_missed
+        Sum of the probabilities over what is not known.
+    """
+
+    mean: Floats
+    sd: Floats
+    energy_above_hull: Floats | None
+    probability: Floats
+    expected_missed: float
+
+
+def start_picks(
+    pool: Pool, q: int, rng: np.random.Generator, closed: Iterable[int] = ()
+) -> list[Pick]:
+    """Return q random candidates for the first round, fewer if the pool is smaller.
+
+    Rows that are ``closed`` (known, failed, vetoed, pending) are left out.
+    """
+    free = np.flatnonzero(_open(pool, closed))
+    rows = rng.permutation(free)[:q]
+    return [Pick(int(row), pool.ids[row], without_model("start")) for row in rows]
+
+
+def propose(
+    learned: Learned,
+    pool: Pool,
+    problem: Problem,
+    settings: ProposeSettings,
+    q: int,
+    rng: np.random.Generator,
+    *,
+    pending: Iterable[int] = (),
+    closed: Iterable[int] = (),
+) -> list[Pick]:
+    """Return the q candidates to calculate next, fewer if the pool runs out.
+
+    Parameters
+    ----------
+    learned
+        The model and its view of the pool.
+    pool
+        The pool.
+    problem
+        What is looked for.
+    settings
+        How to choose.
+    q
+        How many.
+    rng
+        The only source of chance; the same state gives the same picks.
+    pending
+        Rows whose calculations run or wait: the belief takes them in as expected.
+    closed
+        Rows never to propose again: failed, vetoed, known under another id.
+
+    Returns
+    -------
+    Picks in order: those that exploit first, then uncertainty, then random.
+    """
+    waiting = np.unique(np.fromiter(pending, dtype=np.int64))
+    free = _open(pool, [*closed, *waiting.tolist(), *learned.training.pool_index.tolist()])
+    view = search(learned, pool, problem)
+    chance = rng.random(len(pool))
+    rows = view.shortlist(free, settings.shortlist, chance, q, waiting)
+    context = view.context(rows, settings.samples, chance, rng)
+    probability = view.find_probability(context)
+    for place in np.flatnonzero(np.isin(rows, waiting)):
+        context = replace(context, posterior=context.posterior.given(int(place)))
+    choices = choose(
+        context,
+        np.asarray(pool.features[rows]),
+        acquisition(settings.acquisition, problem.kind),
+        settings.shares.split(q, rng),
+        free[rows],
+    )
+    return [
+        Pick(
+            int(rows[choice.row]),
+            pool.ids[rows[choice.row]],
+            view.why(int(rows[choice.row]), choice, float(probability[choice.row])),
+        )
+        for choice in choices
+    ]
+
+
+def pool_outlook(
+    learned: Learned,
+    pool: Pool,
+    problem: Problem,
+    settings: ProposeSettings,
+    rng: np.random.Generator,
+    *,
+    closed: Iterable[int] = (),
+) -> Outlook:
+    """Return what the model says of each candidate, and how many finds are left.
+
+    ``closed`` rows (failed, vetoed) have probability zero; known rows have one or zero.
+    """
+    training = learned.training
+    free = _open(pool, [*closed, *training.pool_index.tolist()])
+    view = search(learned, pool, problem)
+    chance = np.zeros(len(pool))
+    rows = view.shortlist(free, settings.shortlist, chance, 0, np.empty(0, np.int64))
+    found = view.find_probability(view.context(rows, settings.samples, chance, rng))
+    mean, sd = learned.mean.copy(), learned.sd.copy()
+    mean[training.pool_index], sd[training.pool_index] = training.y, 0.0
+    probability = np.zeros(len(pool))
+    probability[rows] = found
+    probability[training.pool_index] = view.known_finds()
+    return Outlook(mean, sd, view.above_hull(mean), probability, float(found.sum()))
+
+
+def _open(pool: Pool, closed: Iterable[int]) -> NDArray[np.bool_]:
+    free = np.ones(len(pool), dtype=bool)
+    free[np.fromiter(closed, dtype=np.int64)] = False
+    return free

@@ -1,0 +1,197 @@
+"""How a model's view of a pool becomes promise, belief and reasons, for each kind of problem."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from leadline.surrogate.acquisition import Context, HullGoal, PropertyGoal, hull_probability
+from leadline.surrogate.batch import Choice
+from leadline.surrogate.explain import Why, hull_words, nearest_known, property_words
+from leadline.surrogate.hull import Hull
+from leadline.surrogate.pool import Pool
+from leadline.surrogate.posterior import Posterior
+from leadline.tasks.learn import Learned
+from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Search(ABC):
+    """A model and its pool; the kinds of problem fill in what they look for."""
+
+    learned: Learned
+    pool: Pool
+
+    @abstractmethod
+    def goal(self, rows: Rows) -> HullGoal | PropertyGoal:
+        """Return the goal for a shortlist."""
+
+    @abstractmethod
+    def gain(self, rows: Rows) -> Floats:
+        """Return the expected gain of candidates, up to a constant, float64[n]."""
+
+    @abstractmethod
+    def find_probability(self, context: Context) -> Floats:
+        """Return the probability of each of a shortlist to be a find, float64[n]."""
+
+    @abstractmethod
+    def known_finds(self) -> Floats:
+        """Return one for each labelled row of the pool that is a find now, else zero."""
+
+    @abstractmethod
+    def above_hull(self, energies: Floats) -> Floats | None:
+        """Return the pool's energies above the known hull; None where there is none."""
+
+    @abstractmethod
+    def why(self, row: int, choice: Choice, probability: float) -> Why:
+        """Return the record of why a choice was made."""
+
+    def shortlist(
+        self, free: NDArray[np.bool_], size: int, chance: Floats, q: int, waiting: Rows
+    ) -> Rows:
+        """Return the rows that get a joint posterior, in ascending order.
+
+        The most promising by their optimistic value (mean and two sd), the least
+        certain, the q that chance would pick, and what is pending.
+        """
+        rows = np.flatnonzero(free)
+        sd = self.learned.sd[rows]
+        chosen = [
+            rows[_top(self.gain(rows) + 2.0 * sd, size - size // 4)],
+            rows[_top(sd, size // 4)],
+            rows[_top(chance[rows], q)],
+            waiting,
+        ]
+        return np.unique(np.concatenate(chosen))
+
+    def context(
+        self, rows: Rows, samples: int, chance: Floats, rng: np.random.Generator
+    ) -> Context:
+        """Return the belief about a shortlist."""
+        model = self.learned.model
+        mean, covariance = model.joint(self.pool.features[rows])
+        posterior = Posterior.draw(mean, covariance, model.noise_sd**2, samples=samples, rng=rng)
+        return Context(posterior, self.goal(rows), chance[rows])
+
+    def reasons(self, row: int, choice: Choice, probability: float, words: str) -> Why:
+        """Return the part of the record that all kinds share."""
+        training = self.learned.training
+        return Why(
+            share=choice.share,
+            words=words,
+            mean=float(self.learned.mean[row]),
+            sd=float(self.learned.sd[row]),
+            score=choice.score,
+            stable_probability=probability,
+            neighbours=nearest_known(
+                self.pool.features[row],
+                training.features(self.pool),
+                training.ids(self.pool),
+                training.labels,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class HullSearch(Search):
+    """A search for every phase near the convex hull."""
+
+    problem: HullProblem
+
+    @cached_property
+    def hull(self) -> Hull:
+        """Hull of the elements and of all known phases."""
+        training = self.learned.training
+        return self.problem.known_hull(training.fractions(self.pool), training.labels)
+
+    def goal(self, rows: Rows) -> HullGoal:
+        """Return the goal for a shortlist."""
+        return self.problem.goal(self.hull, self.pool.fractions[rows])
+
+    def gain(self, rows: Rows) -> Floats:
+        """Return how far candidates are predicted below the known hull, eV/atom."""
+        return -self.hull.above(self.pool.fractions[rows], self.learned.mean[rows])
+
+    def find_probability(self, context: Context) -> Floats:
+        """Return the joint probability to be within tolerance of the final hull."""
+        return hull_probability(context)
+
+    def known_finds(self) -> Floats:
+        """Return one for each labelled row within tolerance of the known hull."""
+        training = self.learned.training
+        above = self.hull.above(self.pool.fractions[training.pool_index], training.y)
+        return (above <= self.problem.tolerance + 1e-9).astype(np.float64)
+
+    def above_hull(self, energies: Floats) -> Floats:
+        """Return the pool's energies above the known hull, float64[n], in eV/atom."""
+        return self.hull.above(self.pool.fractions, energies)
+
+    def why(self, row: int, choice: Choice, probability: float) -> Why:
+        """Return the record of why a choice was made."""
+        above = -float(self.gain(np.array([row]))[0])
+        sd = float(self.learned.sd[row])
+        words = hull_words(choice.share, self.pool.formulas[row], above, sd, probability)
+        return replace(self.reasons(row, choice, probability, words), energy_above_hull=above)
+
+
+@dataclass(frozen=True)
+class PropertySearch(Search):
+    """A search for the best values of a property."""
+
+    problem: PropertyProblem
+
+    def goal(self, rows: Rows) -> PropertyGoal:
+        """Return the goal, the same for each shortlist."""
+        return self.problem.goal(self.learned.training.labels)
+
+    def gain(self, rows: Rows) -> Floats:
+        """Return the predicted value, signed so that higher is better."""
+        return -self.problem.sign * self.learned.mean[rows]
+
+    def find_probability(self, context: Context) -> Floats:
+        """Return the probability to be beyond the threshold, or else the best known."""
+        return np.asarray(ndtr(context.gain / np.maximum(context.posterior.sd, 1e-12)))
+
+    def known_finds(self) -> Floats:
+        """Return one for each labelled row that is as good as the threshold."""
+        return self.problem.finds(self.learned.training.y).astype(np.float64)
+
+    def above_hull(self, energies: Floats) -> None:
+        """Return None: a property has no hull."""
+        return
+
+    def why(self, row: int, choice: Choice, probability: float) -> Why:
+        """Return the record of why a choice was made."""
+        words = property_words(
+            choice.share,
+            self.pool.formulas[row],
+            self.problem.name,
+            float(self.learned.mean[row]),
+            float(self.learned.sd[row]),
+            probability,
+            "the best known" if self.problem.threshold is None else "the threshold",
+        )
+        return self.reasons(row, choice, probability, words)
+
+
+def search(learned: Learned, pool: Pool, problem: Problem) -> Search:
+    """Return the search that a problem asks for."""
+    if isinstance(problem, HullProblem):
+        return HullSearch(learned, pool, problem)
+    return PropertySearch(learned, pool, problem)
+
+
+def _top(values: Floats, count: int) -> Rows:
+    """Return the places of the largest values, in no order."""
+    count = min(count, len(values))
+    if count == len(values):
+        return np.arange(count)
+    return np.asarray(np.argpartition(-values, count)[:count])
