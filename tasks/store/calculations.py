@@ -92,16 +92,17 @@ class CalculationRecords(StoreBase):
             if found.state is not State.QUEUED or not self._lease(f"{id}:{number}", owner):
                 return None
             attempt = Attempt(number, changes or {}, reason, owner)
+            campaign = campaign or found.campaign
             fields = {
                 "state": State.CLAIMED,
                 "attempts": (*found.attempts, attempt),
                 "tries": number,
-                "campaign": campaign or found.campaign,
+                "campaign": campaign,
             }
             if not self._swap(found, fields):
                 return None
             details = {"attempt": number, "owner": owner, "reason": reason}
-            self.log(fields["campaign"], "calculation.claimed", id, details)
+            self.log(campaign, "calculation.claimed", id, details)
         return attempt
 
     def start(self, id: str, attempt: int, where: Mapping[str, Any]) -> None:

@@ -1,97 +1,33 @@
 """The mongoengine documents: how records lie in a collection. Nothing else sees them.
 
-Maps of free form are kept as JSON text, so that a key with a dot or a dollar
-survives on every server; numbers that are not finite are refused. What a record
-is looked up or compared by is a field of its own.
+What a record is looked up or compared by is a field of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from mongoengine import DateTimeField, Document, EnumField, IntField, StringField
-from mongoengine.base import BaseField
-from mongoengine.fields import FloatField
+from mongoengine import DateTimeField, Document, EnumField, FloatField, IntField, StringField
 
-from leadline.tasks.errors import StoreError
 from leadline.tasks.store import records
+from leadline.tasks.store.fields import (
+    ArtefactField,
+    ArtefactsField,
+    AttemptsField,
+    JsonField,
+    TupleField,
+)
 
 Record = TypeVar("Record")
 
 
-class JsonField(BaseField):
-    """JSON values as text."""
-
-    def to_mongo(self, value: Any) -> str | None:
-        return None if value is None else to_json(value)
-
-    def to_python(self, value: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value
-
-    def prepare_query_value(self, op: str, value: Any) -> str | None:
-        return self.to_mongo(value)
-
-
-class TupleField(JsonField):
-    """A sequence of JSON values; sequences inside come back as tuples too."""
-
-    def to_python(self, value: Any) -> Any:
-        return _tuples(super().to_python(value))
-
-
-class ArtefactField(JsonField):
-    """A reference to an artefact."""
-
-    def to_mongo(self, value: Any) -> str | None:
-        return None if value is None else to_json(dataclasses.asdict(value))
-
-    def to_python(self, value: Any) -> Any:
-        found = super().to_python(value)
-        return records.ArtefactRef(**found) if isinstance(found, dict) else found
-
-
-class ArtefactsField(JsonField):
-    """References to artefacts by name."""
-
-    def to_mongo(self, value: Any) -> str | None:
-        return to_json({name: dataclasses.asdict(ref) for name, ref in value.items()})
-
-    def to_python(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return {name: records.ArtefactRef(**ref) for name, ref in json.loads(value).items()}
-
-
-class AttemptsField(BaseField):
-    """The attempts of a calculation: dates as dates, maps as JSON text."""
-
-    _maps = ("changes", "where", "failure", "times")
-
-    def to_mongo(self, value: Iterable[records.Attempt]) -> list[dict[str, Any]]:
-        return [self._plain(attempt) for attempt in value]
-
-    def to_python(self, value: Any) -> tuple[records.Attempt, ...]:
-        return tuple(
-            each if isinstance(each, records.Attempt) else self._attempt(each) for each in value
-        )
-
-    def prepare_query_value(self, op: str, value: Any) -> list[dict[str, Any]]:
-        return self.to_mongo(value)
-
-    def _plain(self, attempt: records.Attempt) -> dict[str, Any]:
-        fields = {f.name: getattr(attempt, f.name) for f in dataclasses.fields(attempt)}
-        return fields | {name: to_json(fields[name]) for name in self._maps}
-
-    def _attempt(self, plain: Mapping[str, Any]) -> records.Attempt:
-        return records.Attempt(**plain | {name: json.loads(plain[name]) for name in self._maps})
-
-
 class CampaignDocument(Document):
-    meta = {"abstract": True}
+    """A campaign, by its name."""
+
+    meta: ClassVar = {"abstract": True}
     name = StringField(primary_key=True)
     spec = JsonField()
     versions = TupleField()
@@ -105,7 +41,9 @@ class CampaignDocument(Document):
 
 
 class StructureDocument(Document):
-    meta = {"abstract": True, "indexes": ["formula", "chemical_system"]}
+    """A structure, by its id."""
+
+    meta: ClassVar = {"abstract": True, "indexes": ["formula", "chemical_system"]}
     id = StringField(primary_key=True)
     structure = JsonField()
     formula = StringField()
@@ -119,7 +57,9 @@ class StructureDocument(Document):
 
 
 class ProposalDocument(Document):
-    meta = {"abstract": True, "indexes": ["structure"]}
+    """A pick, by campaign, round and rank."""
+
+    meta: ClassVar = {"abstract": True, "indexes": ["structure"]}
     id = StringField(primary_key=True)
     campaign = StringField()
     round = IntField()
@@ -132,7 +72,9 @@ class ProposalDocument(Document):
 
 
 class CalculationDocument(Document):
-    meta = {"abstract": True, "indexes": ["state", "structure"]}
+    """A calculation, by its id."""
+
+    meta: ClassVar = {"abstract": True, "indexes": ["state", "structure"]}
     id = StringField(primary_key=True)
     structure = StringField()
     engine = JsonField()
@@ -158,14 +100,18 @@ class CalculationDocument(Document):
 
 
 class LeaseDocument(Document):
-    meta = {"abstract": True}
+    """Who runs an attempt, by calculation and attempt: the insert is the claim."""
+
+    meta: ClassVar = {"abstract": True}
     id = StringField(primary_key=True)
     owner = StringField()
     since = DateTimeField()
 
 
 class SurrogateDocument(Document):
-    meta = {"abstract": True}
+    """The model of a round, by campaign and round."""
+
+    meta: ClassVar = {"abstract": True}
     id = StringField(primary_key=True)
     campaign = StringField()
     round = IntField()
@@ -178,7 +124,9 @@ class SurrogateDocument(Document):
 
 
 class RoundDocument(Document):
-    meta = {"abstract": True}
+    """A round, by campaign and number."""
+
+    meta: ClassVar = {"abstract": True}
     id = StringField(primary_key=True)
     campaign = StringField()
     number = IntField()
@@ -193,7 +141,9 @@ class RoundDocument(Document):
 
 
 class EventDocument(Document):
-    meta = {"abstract": True}
+    """A line of the log, by campaign, time and sequence."""
+
+    meta: ClassVar = {"abstract": True}
     id = StringField(primary_key=True)
     campaign = StringField()
     time = DateTimeField()
@@ -204,8 +154,10 @@ class EventDocument(Document):
 
 
 class MessageDocument(Document):
+    """A line of the inbox, by campaign, time and token."""
+
     # No index: a process that reads may append here, and keeps no index up.
-    meta = {"abstract": True}
+    meta: ClassVar = {"abstract": True}
     id = StringField(primary_key=True)
     campaign = StringField()
     kind = StringField()
@@ -244,7 +196,7 @@ _CLASSES = {
 
 def documents(alias: str, *, write: bool) -> Documents:
     """Return document classes bound to the connection ``alias``; indexes are made if ``write``."""
-    bound = {
+    bound: dict[str, Any] = {
         name: type(
             base.__name__,
             (base,),
@@ -274,32 +226,3 @@ def record_of(kind: type[Record], document: Any, raw: Mapping[str, Any]) -> Reco
         if raw.get(field.db_field) is not None:
             values[name] = field.to_python(raw[field.db_field])
     return kind(**values)
-
-
-def to_json(value: Any) -> str:
-    """Return JSON text of plain values; arrays and numbers of numpy are taken too.
-
-    Raises
-    ------
-    StoreError
-        If a number is not finite, or something is no plain value.
-    """
-    try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
-    except (TypeError, ValueError) as error:
-        raise StoreError(
-            f"a record cannot be stored: {error}; it holds finite numbers, text, lists and maps, "
-            "and None where a number is missing"
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{value!r} is {type(value).__name__}")
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(each) for each in value) if isinstance(value, (list, tuple)) else value

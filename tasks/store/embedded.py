@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import bson
-from mongomock_ng import MongoClient
 from mongomock_ng.collection import Collection
 from mongomock_ng.database import Database
 from mongomock_ng.filtering import filter_applies
+from mongomock_ng.mongo_client import MongoClient
 from mongomock_ng.store import CollectionStore, DatabaseStore, ServerStore
 from pymongo.errors import DocumentTooLarge
 
@@ -41,14 +41,17 @@ class RowCollection(CollectionStore):
 
     @property
     def is_created(self) -> bool:
+        """Whether the collection exists."""
         return bool(self.indexes) or self._is_force_created or not self.is_empty
 
     @property
     def is_empty(self) -> bool:
+        """Whether it holds nothing."""
         return len(self) == 0
 
     @property
     def documents(self) -> Iterator[dict[str, Any]]:
+        """All documents in the order of their insertion, decoded afresh."""
         return map(bson.decode, self._rows.scan(self.name))
 
     def __contains__(self, key: Any) -> bool:
@@ -152,7 +155,8 @@ class RowDatabase(DatabaseStore):
     def __getitem__(self, name: str) -> RowCollection:
         if name not in self._collections:
             self._collections[name] = RowCollection(name, self._rows, self._may_write)
-        return self._collections[name]
+        found: RowCollection = self._collections[name]
+        return found
 
     def list_created_collection_names(self) -> list[str]:
         """Return the names of the collections that exist in the file."""
@@ -160,6 +164,7 @@ class RowDatabase(DatabaseStore):
 
     @property
     def is_created(self) -> bool:
+        """Whether the database exists; it does with the file."""
         return True
 
     def rename(self, name: str, new_name: str) -> NoReturn:
@@ -175,7 +180,8 @@ class RowServer(ServerStore):
         self._database = RowDatabase(rows, may_write)
 
     def __getitem__(self, name: str) -> RowDatabase:
-        return self._databases.setdefault(name, self._database)
+        self._databases[name] = self._database
+        return self._database
 
 
 class EmbeddedCollection(Collection):

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from leadline.tasks.errors import StoreError
 
@@ -237,7 +238,7 @@ class Rows:
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
-    def _all(self, sql: str, *values: object) -> list:
+    def _all(self, sql: str, *values: object) -> list[Any]:
         with self._lock:
             try:
                 return [row[0] for row in self._connection.execute(sql, values)]

@@ -6,7 +6,6 @@ embedded store, a folder that needs nothing installed.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,7 +25,6 @@ from leadline.tasks.store.rounds import RoundRecords
 from leadline.tasks.store.selftest import check_server
 
 FOLDER = Path(".leadline")
-URI_VARIABLE = "LEADLINE_MONGODB_URI"
 
 
 class Store(CampaignRecords, RoundRecords, CalculationRecords, EventRecords):
@@ -111,14 +109,3 @@ def open_store(
     except BaseException:
         connection.close()
         raise
-
-
-def resolve(uri: str | None = None, directory: Path | None = None) -> tuple[str | None, Path]:
-    """Return which store is meant: what is named, else the environment's, else ``.leadline``.
-
-    A URI that is given comes first, then a folder that is given, then
-    ``LEADLINE_MONGODB_URI``. The folder holds the artefacts in any case.
-    """
-    if uri is None and directory is None:
-        uri = os.environ.get(URI_VARIABLE) or None
-    return uri, Path(directory or FOLDER)
