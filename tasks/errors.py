@@ -12,6 +12,7 @@ LeadlineError (surrogate/errors.py)
 │   └── ConflictError           a record is not in the state that a change starts from
 ├── SpecChangeError             a changed file would mix labels in one campaign
 ├── LeaseError                  another driver works on this campaign
+├── PrefectServerError          no Prefect server answers, or none can be started
 └── ComputeError                workers or clusters
 
 Each message names the thing, what was found, what is allowed and what to do.
@@ -62,6 +63,10 @@ class SpecChangeError(LeadlineError):
 
 class LeaseError(LeadlineError):
     """Another driver works on this campaign."""
+
+
+class PrefectServerError(LeadlineError):
+    """No Prefect server answers where one should, or none can be started."""
 
 
 class ComputeError(LeadlineError):
