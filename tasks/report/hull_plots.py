@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
 from leadline.tasks.report.canvas import (
     ACCENT,
-    FAINT,
     INK,
     MUTED,
     PAPER,
@@ -22,10 +22,11 @@ from leadline.tasks.report.canvas import (
     paper,
 )
 from leadline.tasks.report.formatting import count, counted, fixed, formula, mev
-from leadline.tasks.report.view import ON_HULL, CampaignView, Phase, PoolPredictions
+from leadline.tasks.report.labels import place_labels
+from leadline.tasks.report.view import ON_HULL, CampaignView, Phase
 
 Points = NDArray[np.float64]
-MOST_BARS, MOST_DOTS, MOST_LABELS, MOST_ROWS = 300, 1200, 18, 24
+MOST_BARS, MOST_DOTS, MOST_LABELS, MOST_ROWS = 300, 1200, 24, 16
 _COMPUTED: dict[str, Any] = {"s": 14, "color": MUTED, "linewidths": 0, "zorder": 3}
 _FOUND: dict[str, Any] = {
     "s": 40, "color": ACCENT, "edgecolors": PAPER, "linewidths": 1.2, "zorder": 5,
@@ -44,15 +45,20 @@ def hull_plot(view: CampaignView) -> Plot | None:
     return draw(view)
 
 
-def plausible(pool: PoolPredictions, most: int) -> NDArray[np.intp]:
-    """Return the places of the uncomputed candidates that may yet be stable, likeliest first.
+def plausible(view: CampaignView, most: int) -> NDArray[np.intp]:
+    """Return the places in the pool of what may yet be found, the likeliest first.
 
-    Ordered by predicted energy above the hull less two standard deviations; without
-    a hull distance, by the mean less two standard deviations.
+    Uncomputed candidates alone, by how far two standard deviations reach: of the
+    energy above the hull, or of the property on its good side.
     """
+    pool = view.pool
+    if pool is None:
+        return np.array([], dtype=np.intp)
     height = pool.mean if pool.energy_above_hull is None else pool.energy_above_hull
+    sign = 1.0 if view.objective.direction == "minimise" else -1.0
     unknown = np.flatnonzero(~pool.computed)
-    return unknown[np.argsort((height - 2 * pool.sd)[unknown], kind="stable")[:most]]
+    reach = (sign * height - 2 * pool.sd)[unknown]
+    return unknown[np.argsort(reach, kind="stable")[:most]]
 
 
 def corners(view: CampaignView) -> tuple[Points, Points]:
@@ -70,7 +76,7 @@ def _binary(view: CampaignView) -> Plot:
     fractions, energies = corners(view)
     order = np.lexsort((energies, fractions[:, 1]))
     drawn.plot(fractions[order, 1], energies[order], color=ACCENT, linewidth=1.4, zorder=4)
-    shown = _predictions_on(drawn, view.pool)
+    shown = _predictions_on(drawn, view)
     found = {phase.structure for phase in view.phases}
     plain = [pick for pick in view.answered if pick.structure not in found]
     _dots(drawn, [(p.fractions[1], p.value) for p in plain], label="computed", **_COMPUTED)
@@ -78,26 +84,35 @@ def _binary(view: CampaignView) -> Plot:
     _dots(drawn, finds, label="found", **_FOUND)
     _dots(drawn, [(0, 0), (1, 0)], **(_FOUND | {"color": PAPER, "edgecolors": ACCENT}))
     hidden = _framed(drawn, view, shown)
-    _labels(drawn, view)
+    place_labels(drawn, _names(view))
     legend(drawn, "upper center")
     return Plot("hull", figure, _alt(view), _caption(view, len(shown), hidden))
 
 
-def _predictions_on(drawn: Axes, pool: PoolPredictions | None) -> NDArray[np.intp]:
-    if pool is None:
-        return np.array([], dtype=np.intp)
-    shown = plausible(pool, MOST_DOTS)
-    x, mean, spread = pool.fractions[shown, 1], pool.mean[shown], 2 * pool.sd[shown]
+def _predictions_on(drawn: Axes, view: CampaignView) -> NDArray[np.intp]:
+    shown = plausible(view, MOST_DOTS)
+    if view.pool is None or not len(shown):
+        return shown
+    x = _spread(view.pool.fractions[shown, 1])
+    mean, width = view.pool.mean[shown], 2 * view.pool.sd[shown]
     barred = slice(0, MOST_BARS)
-    drawn.errorbar(
-        x[barred], mean[barred], spread[barred],
-        fmt="none", ecolor=TINT, elinewidth=0.9, zorder=1,
+    drawn.vlines(
+        x[barred], (mean - width)[barred], (mean + width)[barred],
+        colors=TINT, linewidths=0.9, zorder=1,
     )  # fmt: skip
-    drawn.scatter(
-        x, mean, s=11, facecolors=PAPER, edgecolors=MUTED, linewidths=0.6, zorder=2,
-        label="predicted, ± 2 sd",
-    )  # fmt: skip
+    hollow = {"facecolors": PAPER, "edgecolors": MUTED, "linewidths": 0.6}
+    _dots(drawn, np.column_stack([x, mean]), s=9, zorder=2, label="predicted, ± 2 sd", **hollow)
     return shown
+
+
+def _spread(x: Points) -> Points:
+    """Move points of one composition sideways a little, so that each is seen."""
+    columns, column, sizes = np.unique(x.round(6), return_inverse=True, return_counts=True)
+    room = 0.35 * min(np.diff(columns).min(initial=0.05), 0.05)
+    rank = np.array([np.sum(column[:i] == column[i]) for i in range(len(x))])
+    golden = (rank * 0.6180339887) % 1.0 - 0.5
+    moved: Points = x + np.where(sizes[column] > 1, 2 * room * golden, 0.0)
+    return moved
 
 
 def _framed(drawn: Axes, view: CampaignView, shown: NDArray[np.intp]) -> int:
@@ -113,14 +128,10 @@ def _framed(drawn: Axes, view: CampaignView, shown: NDArray[np.intp]) -> int:
     return int((everything > drawn.get_ylim()[1]).sum())
 
 
-def _labels(drawn: Axes, view: CampaignView) -> None:
-    names = [(0.0, 0.0, view.elements[0]), (1.0, 0.0, view.elements[1])]
-    names += [(p.fractions[1], p.value, p.formula) for p in lowest_of_formula(view)]
-    for x, energy, name in names[:MOST_LABELS]:
-        drawn.annotate(
-            formula(name), (x, energy), xytext=(0, -9), textcoords="offset points",
-            ha="center", va="top", color=INK, fontsize=9.5, zorder=6,
-        )  # fmt: skip
+def _names(view: CampaignView) -> list[tuple[float, float, str]]:
+    ends = [(float(i), 0.0, name) for i, name in enumerate(view.elements)]
+    lowest = [(p.fractions[1], p.value, formula(p.formula)) for p in lowest_of_formula(view)]
+    return ends + lowest[:MOST_LABELS]
 
 
 def lowest_of_formula(view: CampaignView) -> list[Phase]:
@@ -139,7 +150,7 @@ def _ternary(view: CampaignView) -> Plot:
     outline = np.vstack([_CORNERS, _CORNERS[:1]])
     drawn.plot(*outline.T, color=MUTED, linewidth=1.0, zorder=1)
     _tie_lines(drawn, view)
-    shown = _likely_on(drawn, view.pool)
+    shown = _likely_on(drawn, view)
     computed = _flat([pick.fractions for pick in view.answered])
     _dots(drawn, computed, label="computed", **_COMPUTED)
     _dots(drawn, _flat([p.fractions for p in view.phases]), label="found", **_FOUND)
@@ -148,11 +159,11 @@ def _ternary(view: CampaignView) -> Plot:
             name, place, xytext=(0, 9 if place[1] else -14), textcoords="offset points",
             ha="center", va="center", color=INK, fontsize=12,
         )  # fmt: skip
-    for phase in lowest_of_formula(view)[:MOST_LABELS]:
-        drawn.annotate(
-            formula(phase.formula), _flat([phase.fractions])[0], xytext=(0, -8),
-            textcoords="offset points", ha="center", va="top", color=INK, fontsize=8.5, zorder=6,
-        )  # fmt: skip
+    names = [
+        (*_flat([phase.fractions])[0].tolist(), formula(phase.formula))
+        for phase in lowest_of_formula(view)[:MOST_LABELS]
+    ]
+    place_labels(drawn, names)
     legend(drawn, "upper left")
     return Plot("hull", figure, _alt(view), _caption(view, shown, 0))
 
@@ -176,16 +187,17 @@ def _lower_facets(points: Points) -> NDArray[np.integer[Any]]:
     return lower
 
 
-def _likely_on(drawn: Axes, pool: PoolPredictions | None) -> int:
+def _likely_on(drawn: Axes, view: CampaignView) -> int:
     """Draw the likeliest prediction of each composition; return how many were drawn."""
+    pool = view.pool
     if pool is None:
         return 0
-    order = plausible(pool, len(pool))
+    order = plausible(view, len(pool))
     _, first = np.unique(pool.fractions[order].round(6), axis=0, return_index=True)
     shown = order[np.sort(first)][:MOST_DOTS]
     chance = pool.stable_probability
     strength = np.full(len(shown), 0.3) if chance is None else 0.15 + 0.85 * chance[shown]
-    colours = [(ACCENT, float(alpha)) for alpha in np.clip(strength, 0, 1)]
+    colours = [to_rgba(ACCENT, float(alpha)) for alpha in np.clip(strength, 0, 1)]
     places = _flat(pool.fractions[shown])
     _dots(drawn, places, facecolors="none", edgecolors=colours, s=16, zorder=2, label="predicted")
     return len(shown)
@@ -203,26 +215,46 @@ def _dots(drawn: Axes, places: object, **style: Any) -> None:
 
 
 def _bars(view: CampaignView) -> Plot:
+    found = {phase.structure for phase in view.phases}
+    rows = _lowest(view)
+    heights = np.array([1000 * height for height, _, _, _ in rows])
+    places = np.arange(len(rows))
+    figure = paper(8.0, 1.4 + 0.25 * max(len(rows), 4))
+    drawn = axes(figure, "energy above the hull (meV/atom)", "")
+    drawn.axvspan(0, 1000 * view.objective.tolerance, color=TINT, alpha=0.45, linewidth=0)
+    widths = np.array([2000 * sd for _, sd, _, _ in rows])
+    drawn.hlines(places, heights - widths, heights + widths, colors=MUTED, linewidths=0.9)
+    groups = {
+        "predicted, ± 2 sd": (widths > 0, {"s": 26, "facecolors": PAPER, "edgecolors": MUTED}),
+        "computed": (widths == 0, {**_COMPUTED, "s": 26}),
+        "found": (np.array([row[3] in found for row in rows], dtype=bool), _FOUND),
+    }
+    for label, (which, style) in groups.items():
+        _dots(drawn, np.column_stack([heights, places])[which], label=label, **style)
+    drawn.set_yticks(places, [formula(name) for _, _, name, _ in rows])
+    drawn.tick_params(axis="y", labelcolor=INK)
+    drawn.invert_yaxis()
+    legend(drawn)
+    caption = "The lowest computed, and below them the likeliest of those not computed. "
+    return Plot("hull", figure, _alt(view), caption + "In the band, a phase counts as found.")
+
+
+def _lowest(view: CampaignView) -> list[tuple[float, float, str, str]]:
+    """Return (eV/atom above the hull, sd, formula, id) of the lowest, computed ones first."""
     known = sorted(
-        (pick.energy_above_hull, pick.formula, pick.structure)
+        (pick.energy_above_hull, 0.0, pick.formula, pick.structure)
         for pick in view.answered
         if pick.energy_above_hull is not None
-    )[:MOST_ROWS]
-    figure = paper(8.0, 1.2 + 0.24 * max(len(known), 4))
-    drawn = axes(figure, "energy above the hull (meV/atom)", "")
-    found = {phase.structure for phase in view.phases}
-    heights = [1000 * energy for energy, _, _ in known]
-    colours = [ACCENT if structure in found else FAINT for _, _, structure in known]
-    drawn.barh(range(len(known)), heights, color=colours, height=0.55)
-    drawn.scatter(heights, range(len(known)), s=26, color=[
-        ACCENT if structure in found else MUTED for _, _, structure in known
-    ], zorder=3)  # fmt: skip
-    drawn.set_yticks(range(len(known)), [formula(name) for _, name, _ in known])
-    drawn.tick_params(axis="y", labelcolor=INK)
-    drawn.grid(visible=False, axis="y")
-    drawn.invert_yaxis()
-    drawn.set_xlim(left=min([0.0, *heights]) - 0.02 * max([1.0, *heights]))
-    return Plot("hull", figure, _alt(view), "The lowest computed phases; in colour, the found.")
+    )
+    pool = view.pool
+    if pool is None or pool.energy_above_hull is None:
+        return known[:MOST_ROWS]
+    height, sd = pool.energy_above_hull, pool.sd
+    likely = [
+        (float(height[i]), float(sd[i]), pool.formulas[i], pool.ids[i])
+        for i in plausible(view, MOST_ROWS // 2)
+    ]
+    return known[:MOST_ROWS] + likely
 
 
 def _alt(view: CampaignView) -> str:
