@@ -147,8 +147,9 @@ class Result:
 
     @property
     def complete(self) -> bool:
-        """True if this is an answer: converged, with an energy, and no failure."""
-        return self.converged and self.energy is not None and self.failure is None
+        """True if this is an answer: converged, with numbers, and no failure."""
+        answered = self.energy is not None or bool(self.properties)
+        return self.converged and answered and self.failure is None
 
     def to_json(self) -> str:
         """Return the content of ``result.json``, its checksum included."""
@@ -172,7 +173,8 @@ class Result:
         failure = body.pop("failure")
         return cls(
             **{**body, "files": tuple(body["files"])},
-            failure=failure and Failure(FailureKind(failure["kind"]), failure["reason"], failure["message"]),
+            failure=failure
+            and Failure(FailureKind(failure["kind"]), failure["reason"], failure["message"]),
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from leadline.tasks.errors import SpecError
 from pydantic import BaseModel, ValidationError
+
+from leadline.tasks.errors import SpecError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,4 +35,5 @@ def _line(item: Mapping[str, Any], model: type[BaseModel], path: str) -> str:
         return f"{where}: unknown key; allowed here: {allowed}"
     if item["type"] == "missing":
         return f"{where}: this key is needed and was not given"
-    return f"{where}: {item['msg']}; found {item['input']!r}"
+    reason = item["msg"].removeprefix("Value error, ")
+    return f"{where}: {reason}; found {item['input']!r}"

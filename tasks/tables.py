@@ -13,13 +13,13 @@ from typing import Any
 from leadline.tasks.errors import SpecError
 
 
-def named(kind: str, name: str, table: Mapping[str, str], group: str) -> Any:
+def named(key: str, name: str, table: Mapping[str, str], group: str) -> Any:
     """Return what ``name`` stands for in ``table``, or in the entry points of ``group``.
 
     Parameters
     ----------
-    kind
-        Key of the campaign file that holds the name, e.g. ``engine``.
+    key
+        Key of the campaign file that holds the name, e.g. ``engine.name``.
     name
         The name to look up.
     table
@@ -40,6 +40,6 @@ def named(kind: str, name: str, table: Mapping[str, str], group: str) -> Any:
         return outside[name].load()
     known = ", ".join(sorted({*table, *outside}))
     raise SpecError(
-        f"{kind}.name: no {kind} is called {name!r}; known are: {known}. "
+        f"{key}: {name!r} is not known; known are: {known}. "
         f"Others come from packages with an entry point in the group {group!r}"
     )

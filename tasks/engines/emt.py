@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import ase
 from ase import Atoms
@@ -13,9 +12,8 @@ from ase.calculators.emt import EMT
 from pydantic import Field
 
 from leadline.tasks.calculation import Failure, FailureKind
-from leadline.tasks.engines.engine import Engine, EngineSettings, EngineSite
+from leadline.tasks.engines.engine import Engine, EngineSettings
 from leadline.tasks.errors import ConfigurationError
-from leadline.tasks.settings import validated
 
 METALS = frozenset({"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"})
 """Elements that the parameters of Jacobsen, Stoltze and Nørskov were made for.
@@ -39,11 +37,8 @@ class EmtEngine(Engine):
     """ASE's effective medium theory (Jacobsen et al., Surf. Sci. 366, 394 (1996))."""
 
     name: ClassVar[str] = "emt"
+    Settings: ClassVar[type[EmtSettings]] = EmtSettings
     settings: EmtSettings
-
-    def __init__(self, settings: Mapping[str, Any], site: EngineSite) -> None:
-        self.settings = validated(EmtSettings, settings, "engine.settings")
-        self.site = site
 
     def elements(self) -> frozenset[str]:
         """Return the seven metals."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from leadline.tasks.calculation import Failure
 from leadline.tasks.recipes.recipe import RecipeOutcome
+from leadline.tasks.settings import validated
 
 
 class EngineSettings(BaseModel):
@@ -57,10 +58,19 @@ class Engine(Protocol):
     """Settings that change how the answer is reached and not what it is."""
     scratch: ClassVar[tuple[str, ...]] = ()
     """Folders under the working directory that are never kept."""
+    Settings: ClassVar[type[EngineSettings]]
     settings: EngineSettings
     site: EngineSite
 
-    def __init__(self, settings: Mapping[str, Any], site: EngineSite) -> None: ...
+    def __init__(self, settings: Mapping[str, Any], site: EngineSite) -> None:
+        """Check ``settings``; SpecError where one is refused."""
+        self.settings = validated(self.Settings, settings, "engine")
+        self.site = site
+
+    @property
+    def magnetic(self) -> bool:
+        """True if initial moments matter to it."""
+        return False
 
     def elements(self) -> frozenset[str] | None:
         """Return the elements it can compute, or None for all."""

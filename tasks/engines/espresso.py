@@ -20,12 +20,11 @@ from ase.calculators.calculator import BaseCalculator
 
 from leadline.tasks.calculation import Failure
 from leadline.tasks.engines import espresso_failures
-from leadline.tasks.engines.engine import Engine, EngineSite
+from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
 from leadline.tasks.engines.upf import Pseudopotential, read_upf
 from leadline.tasks.errors import ConfigurationError
-from leadline.tasks.settings import validated
 
 DEBIAN_PSEUDOPOTENTIALS = Path("/usr/share/espresso/pseudo")
 
@@ -43,11 +42,13 @@ class EspressoEngine(Engine):
         {"mixing_beta", "mixing_mode", "electron_maxstep", "diagonalization"}
     )
     scratch: ClassVar[tuple[str, ...]] = ("out",)
+    Settings: ClassVar[type[EspressoSettings]] = EspressoSettings
     settings: EspressoSettings
 
-    def __init__(self, settings: Mapping[str, Any], site: EngineSite) -> None:
-        self.settings = validated(EspressoSettings, settings, "engine.settings")
-        self.site = site
+    @property
+    def magnetic(self) -> bool:
+        """True with ``nspin: 2``."""
+        return self.settings.nspin == 2
 
     def elements(self) -> frozenset[str]:
         """Return the elements that have a pseudopotential."""
@@ -67,7 +68,7 @@ class EspressoEngine(Engine):
         if lacking:
             raise ConfigurationError(
                 f"the engine espresso has no pseudopotential for {', '.join(lacking)}; name a "
-                f"file for each in engine.settings.pseudopotentials; those in {self._folder()}: "
+                f"file for each in engine.pseudopotentials; those in {self._folder()}: "
                 f"{', '.join(_files_for(self._folder(), lacking)) or 'none for them'}"
             )
         self.version()
@@ -125,14 +126,14 @@ class EspressoEngine(Engine):
         for element, item in found.items():
             if item.element != element:
                 raise ConfigurationError(
-                    f"engine.settings.pseudopotentials.{element}: {item.path.name} is made for "
+                    f"engine.pseudopotentials.{element}: {item.path.name} is made for "
                     f"{item.element}; name a file for {element}"
                 )
         kinds = {item.functional for item in found.values()}
         if len(kinds) > 1 and "input_dft" not in self.settings.extra.get("system", {}):
             listed = ", ".join(f"{item.path.name} ({item.functional})" for item in found.values())
             raise ConfigurationError(
-                f"engine.settings.pseudopotentials mixes functionals: {listed}; pw.x refuses "
+                f"engine.pseudopotentials mixes functionals: {listed}; pw.x refuses "
                 "that: choose files of one functional"
             )
 
@@ -190,7 +191,7 @@ class EspressoEngine(Engine):
         if self.settings.nspin == 1:
             if moments.any():
                 raise ConfigurationError(
-                    "a structure has initial moments, and engine.settings.nspin is 1; set it to 2"
+                    "a structure has initial moments, and engine.nspin is 1; set it to 2"
                 )
             return None
         files = self._files()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from leadline.tasks.engines.engine import Engine, EngineSite
+from leadline.tasks.engines.engine import Engine, EngineSettings, EngineSite
+from leadline.tasks.settings import validated
 from leadline.tasks.tables import named
 
 ENGINES = {
@@ -23,5 +24,13 @@ def engine(name: str, settings: Mapping[str, Any], site: EngineSite | None = Non
     SpecError
         If no engine has that name, or a setting is refused.
     """
-    found = named("engine", name, ENGINES, "leadline.engines")
-    return cast(Engine, found(settings, site or EngineSite()))
+    return _named(name)(settings, site or EngineSite())
+
+
+def engine_settings(name: str, settings: Mapping[str, Any]) -> EngineSettings:
+    """Return the settings of the engine called ``name``, checked; SpecError as above."""
+    return validated(_named(name).Settings, settings, "engine")
+
+
+def _named(name: str) -> type[Engine]:
+    return cast(type[Engine], named("engine.name", name, ENGINES, "leadline.engines"))

@@ -81,7 +81,7 @@ def read_upf(path: Path) -> Pseudopotential:
     except OSError as error:
         raise ConfigurationError(
             f"the pseudopotential {path} cannot be read: {error.strerror}; "
-            "put the file there, or name another in engine.settings.pseudopotentials"
+            "put the file there, or name another in engine.pseudopotentials"
         ) from error
     fields = _fields(content.decode(errors="replace"))
     try:

@@ -20,6 +20,7 @@ from ase.units import GPa
 from pydantic import BaseModel, ConfigDict
 
 from leadline.tasks.calculation import Failure, FailureKind
+from leadline.tasks.settings import validated
 
 HIGHEST_ENERGY = 50.0
 """eV/atom; above it no solid was computed: atoms overlap, or the SCF went astray."""
@@ -41,6 +42,7 @@ class RecipeOutcome:
     ----------
     energy
         Total energy of the cell in eV: the one whose derivatives the forces are.
+        None only where an engine answers with other properties alone.
     atoms
         The structure at the end.
     forces
@@ -58,7 +60,7 @@ class RecipeOutcome:
         Why these numbers are no answer, or None.
     """
 
-    energy: float
+    energy: float | None
     atoms: Atoms
     forces: list[list[float]] | None = None
     stress: list[float] | None = None
@@ -71,9 +73,12 @@ class Recipe(Protocol):
     """What is computed with an engine, and to what tolerance."""
 
     name: ClassVar[str]
+    Settings: ClassVar[type[RecipeSettings]]
     settings: RecipeSettings
 
-    def __init__(self, settings: Mapping[str, Any]) -> None: ...
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """Check ``settings``; SpecError where one is refused."""
+        self.settings = validated(self.Settings, settings, "recipe")
 
     @property
     def id(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +14,6 @@ from pydantic import Field
 
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.recipes.recipe import Recipe, RecipeOutcome, RecipeSettings, outcome
-from leadline.tasks.settings import validated
 
 VOLUME_CHANGE = 3.0
 """Factor of the volume beyond which the structure fell apart or collapsed."""
@@ -42,10 +40,8 @@ class Relax(Recipe):
     """
 
     name: ClassVar[str] = "relax"
+    Settings: ClassVar[type[RelaxSettings]] = RelaxSettings
     settings: RelaxSettings
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.settings = validated(RelaxSettings, settings, "recipe.settings")
 
     @property
     def relaxes_cell(self) -> bool:

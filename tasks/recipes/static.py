@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from leadline.tasks.recipes.recipe import Recipe, RecipeOutcome, RecipeSettings, outcome
-from leadline.tasks.settings import validated
 
 
 class StaticSettings(RecipeSettings):
@@ -21,9 +19,8 @@ class Static(Recipe):
     """Energy, forces and stress of the structure as it is."""
 
     name: ClassVar[str] = "static"
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.settings = validated(StaticSettings, settings, "recipe.settings")
+    Settings: ClassVar[type[StaticSettings]] = StaticSettings
+    settings: StaticSettings
 
     @property
     def relaxes_cell(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from leadline.tasks.recipes.recipe import Recipe
+from leadline.tasks.recipes.recipe import Recipe, RecipeSettings
+from leadline.tasks.settings import validated
 from leadline.tasks.tables import named
 
 RECIPES = {
@@ -22,4 +23,13 @@ def recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
     SpecError
         If no recipe has that name, or a setting is refused.
     """
-    return cast(Recipe, named("recipe", name, RECIPES, "leadline.recipes")(settings))
+    return _named(name)(settings)
+
+
+def recipe_settings(name: str, settings: Mapping[str, Any]) -> RecipeSettings:
+    """Return the settings of the recipe called ``name``, checked; SpecError as above."""
+    return validated(_named(name).Settings, settings, "recipe")
+
+
+def _named(name: str) -> type[Recipe]:
+    return cast(type[Recipe], named("recipe.name", name, RECIPES, "leadline.recipes"))
