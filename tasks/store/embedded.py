@@ -106,22 +106,23 @@ class RowCollection(CollectionStore):
         """Refuse: a step of the store is what groups writes."""
         _refuse("a transaction")
 
-    def candidates(self, query: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-        """Return the documents that may match, by the cheapest look-up there is."""
-        return map(bson.decode, self._look_up(query))
+    def matching(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Return the documents that a query finds, by the cheapest look-up there is."""
+        rows, rest = self._look_up(query)
+        return (each for each in map(bson.decode, rows) if filter_applies(rest, each))
 
-    def _look_up(self, query: Mapping[str, Any]) -> list[bytes]:
+    def _look_up(self, query: Mapping[str, Any]) -> tuple[list[bytes], Mapping[str, Any]]:
+        """Return the rows that may match, and the query that is left to ask of them."""
         key = query.get("_id")
-        if isinstance(key, str):
-            return self._those([key])
-        if isinstance(key, Mapping) and "$in" in key:
-            return self._those(dict.fromkeys(key["$in"]))
-        if isinstance(key, Mapping) and (low := key.get("$gte", key.get("$gt"))) is not None:
-            return self._rows.between(self.name, low, key.get("$lte", key.get("$lt")))
+        if isinstance(key, str) or (isinstance(key, Mapping) and key.keys() == {"$in"}):
+            rest = {name: value for name, value in query.items() if name != "_id"}
+            return self._those([key] if isinstance(key, str) else dict.fromkeys(key["$in"])), rest
+        if isinstance(key, Mapping) and isinstance(low := key.get("$gte", key.get("$gt")), str):
+            return self._rows.between(self.name, low, key.get("$lte", key.get("$lt"))), query
         for field in self._fields() & query.keys():
             if _is_key(query[field]):
-                return self._rows.having(self.name, field, query[field])
-        return self._rows.scan(self.name)
+                return self._rows.having(self.name, field, query[field]), query
+        return self._rows.scan(self.name), query
 
     def _those(self, keys: Iterable[str]) -> list[bytes]:
         found = (self._rows.get(self.name, key) for key in keys)
@@ -188,7 +189,8 @@ class EmbeddedCollection(Collection):
     """A collection that looks up before it filters."""
 
     def _iter_documents(self, filter: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        return (each for each in self._store.candidates(filter) if filter_applies(filter, each))
+        found: Iterator[dict[str, Any]] = self._store.matching(filter)
+        return found
 
     def with_options(self, **options: Any) -> EmbeddedCollection:
         """Return itself: read and write concerns have no meaning in process."""
