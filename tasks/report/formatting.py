@@ -28,6 +28,11 @@ def mev(energy: float | None, digits: int = 1) -> str:
     return fixed(None if energy is None else 1000 * energy, digits)
 
 
+def tolerance(energy: float) -> str:
+    """Return a tolerance given in eV/atom as a person wrote it: ``2.5 meV/atom``."""
+    return f"{1000 * energy:.6g} meV/atom"
+
+
 def percent(share: float | None) -> str:
     """Return a share of one as per cent: small ones keep a digit."""
     if share is None:

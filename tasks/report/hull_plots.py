@@ -21,7 +21,7 @@ from leadline.tasks.report.canvas import (
     legend,
     paper,
 )
-from leadline.tasks.report.formatting import count, counted, fixed, formula, mev
+from leadline.tasks.report.formatting import count, counted, fixed, formula, tolerance
 from leadline.tasks.report.labels import place_labels
 from leadline.tasks.report.view import ON_HULL, CampaignView, Phase
 
@@ -108,10 +108,11 @@ def _predictions_on(drawn: Axes, view: CampaignView) -> NDArray[np.intp]:
 def _spread(x: Points) -> Points:
     """Move points of one composition sideways a little, so that each is seen."""
     columns, column, sizes = np.unique(x.round(6), return_inverse=True, return_counts=True)
-    room = 0.35 * min(np.diff(columns).min(initial=0.05), 0.05)
+    apart = np.diff(columns, prepend=-1.0, append=2.0)
+    room = np.minimum(0.8 * np.minimum(apart[:-1], apart[1:]), 0.05)
     rank = np.array([np.sum(column[:i] == column[i]) for i in range(len(x))])
     golden = (rank * 0.6180339887) % 1.0 - 0.5
-    moved: Points = x + np.where(sizes[column] > 1, 2 * room * golden, 0.0)
+    moved: Points = x + np.where(sizes[column] > 1, room[column] * golden, 0.0)
     return moved
 
 
@@ -211,7 +212,8 @@ def _flat(fractions: object) -> Points:
 
 def _dots(drawn: Axes, places: object, **style: Any) -> None:
     x, y = np.asarray(places, dtype=float).reshape(-1, 2).T
-    drawn.scatter(x, y, **style)
+    if len(x):
+        drawn.scatter(x, y, **style)
 
 
 def _bars(view: CampaignView) -> Plot:
@@ -269,14 +271,24 @@ def _alt(view: CampaignView) -> str:
 
 
 def _caption(view: CampaignView, shown: int, hidden: int) -> str:
-    words = [f"Found: within {mev(view.objective.tolerance)} meV/atom of the hull."]
+    words = [f"Found: within {tolerance(view.objective.tolerance)} of the hull."]
     if shown and view.pool is not None:
         unknown = int((~view.pool.computed).sum())
-        words.append(
-            f"Predicted: {count(shown)} of {counted(unknown, 'uncomputed candidate')}, "
-            "those most likely to be stable"
-            + (", the likelier the stronger." if len(view.elements) == 3 else ".")
-        )
+        words.append(_which(shown, unknown, len(view.elements)))
     if hidden:
         words.append(f"{counted(hidden, 'point lies', 'points lie')} above the frame.")
     return " ".join(words)
+
+
+def _which(shown: int, unknown: int, elements: int) -> str:
+    if elements == 3:
+        return (
+            f"Predicted: the likeliest of each of {counted(shown, 'composition')}, "
+            "the likelier the stronger."
+        )
+    if shown == unknown:
+        return f"Predicted: all {counted(unknown, 'candidate')} not computed, spread sideways."
+    return (
+        f"Predicted: the {count(shown)} likeliest of {count(unknown)} not computed, "
+        f"spread sideways; bars for the first {count(MOST_BARS)}."
+    )

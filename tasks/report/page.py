@@ -27,6 +27,7 @@ from leadline.tasks.report.view import CampaignView, RoundView
 MOST_PICKS = 600
 """Picks told one by one, of the latest rounds; the rest is one line a round."""
 MOST_ROUNDS = 400
+MOST_PHASES = 300
 MOST_ROWS = 60
 NEXT_CANDIDATES = 12
 
@@ -43,7 +44,7 @@ def report_html(view: CampaignView) -> str:
         earlier=earlier[:MOST_ROUNDS],
         untold=max(len(earlier) - MOST_ROUNDS, 0),
         next_candidates=_next(view),
-        phases=view.phases[:MOST_ROWS],
+        phases=view.phases[:MOST_PHASES],
         failures=view.failures[:MOST_ROWS],
         summary=summary,
         finds_of=Counter(phase.round for phase in view.found),

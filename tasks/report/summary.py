@@ -13,6 +13,7 @@ from leadline.tasks.report.formatting import (
     fixed,
     mev,
     percent,
+    tolerance,
 )
 from leadline.tasks.report.view import ON_HULL, CampaignView
 
@@ -43,7 +44,7 @@ def finds_detail(view: CampaignView) -> str:
     objective = view.objective
     if objective.kind == "hull":
         on_hull = sum((phase.energy_above_hull or 0.0) <= ON_HULL for phase in view.phases)
-        return f"{on_hull} on the hull, the rest within {mev(objective.tolerance)} meV/atom of it"
+        return f"{on_hull} on the hull, the rest within {tolerance(objective.tolerance)} of it"
     if objective.threshold is None:
         return f"best {objective.quantity}"
     side = "at most" if objective.direction == "minimise" else "at least"

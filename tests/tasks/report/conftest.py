@@ -93,14 +93,14 @@ def make_view() -> MakeView:
         return CampaignView(
             name="cu-au",
             objective=_objective(kind, elements),
-            state="stopped" if rounds else "new",
+            state="stopped" if rounds > 4 else "running" if rounds else "new",
             elements=tuple(elements),
             generated="22 November 2026, 16:40 UTC",
             pool_size=size,
             computed=len(order),
             failed=0,
             quarantined=1 if rounds else 0,
-            verdict=_verdict() if rounds else None,
+            verdict=_verdict() if rounds > 4 else None,
             phases=_phases(truth, order, batch, kind),
             references=tuple(
                 Reference(name, -0.002 * i, "lowest of 1 phase computed", "ab" * 32, "Fm-3m")
