@@ -23,20 +23,22 @@ from leadline.tasks.settings import validated
 class EngineSettings(BaseModel):
     """Settings of an engine as a campaign file gives them; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class EngineSite(BaseModel):
     """What a machine profile says about one engine; no campaign file can set it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     command: str | None = None
     """Program to run, e.g. ``pw.x``; None takes the engine's default from PATH."""
     launcher: str = ""
     """Put before the command, e.g. ``mpirun -np {ranks}``; empty runs it serially."""
     ranks: int = 1
+    """MPI processes of one calculation; what ``{ranks}`` in the launcher becomes."""
     threads: int = 1
+    """OpenMP threads of each process."""
     pseudopotentials: Path | None = None
     """Folder of pseudopotentials."""
     version: str | None = None

@@ -39,14 +39,19 @@ class EspressoSettings(EngineSettings):
     degauss: float = Field(default=0.02, gt=0)
     """Width of the smearing, Ry."""
     nspin: Literal[1, 2] = 1
+    """2 is collinear magnetism; moments in μB then come with the structures."""
     starting_magnetization: dict[str, float] = Field(default_factory=dict)
     """Fraction of the valence electrons, -1 to 1, for elements without a moment of their own."""
     conv_thr: float = Field(default=1e-8, gt=0)
     """Error of the SCF energy, Ry for each atom of the cell."""
     mixing_beta: float = Field(default=0.7, gt=0, le=1)
+    """Share of the new density in the next; smaller is slower and calmer."""
     mixing_mode: Literal["plain", "TF", "local-TF"] = "plain"
+    """Screening in the mixing; ``local-TF`` helps surfaces and mixed metals."""
     electron_maxstep: int = Field(default=100, ge=1)
+    """SCF iterations after which it is given up."""
     diagonalization: Literal["david", "cg", "ppcg", "paro"] = "david"
+    """Eigensolver; ``cg`` is slow and sturdy."""
     max_seconds: float | None = Field(default=None, gt=0)
     """pw.x stops cleanly after so long; the attempt counts as cut."""
     extra: dict[Section, dict[str, Value]] = Field(default_factory=dict)

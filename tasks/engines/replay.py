@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,8 +13,9 @@ from ase.calculators.calculator import BaseCalculator
 from pydantic import Field, model_validator
 
 from leadline.tasks.calculation import Failure, FailureKind
+from leadline.tasks.candidates.dataset import read_labels
 from leadline.tasks.engines.engine import Engine, EngineSettings
-from leadline.tasks.errors import ConfigurationError
+from leadline.tasks.errors import CandidateError, ConfigurationError
 from leadline.tasks.recipes.recipe import RecipeOutcome
 
 
@@ -26,7 +28,7 @@ class ReplaySettings(EngineSettings):
 
     path: Path
     """Extended xyz file, compressed or not, with labels in its info keys."""
-    id_key: str
+    id_key: str = "id"
     """Info key that names each structure."""
     energy_key: str | None = None
     """Info key of the total energy of the cell, eV."""
@@ -62,8 +64,7 @@ class ReplayEngine(Engine):
 
     def check(self, elements: frozenset[str]) -> list[str]:
         """Refuse a file that is not there or has none of the labels."""
-        self._labels()
-        return []
+        return [f"{self.settings.path} answers for {len(self._labels)} structures"]
 
     def answer(self, structure_id: str, atoms: Atoms) -> RecipeOutcome:
         """Return the labels of ``structure_id``.
@@ -73,20 +74,16 @@ class ReplayEngine(Engine):
         NoLabelError
             If the data set does not hold that structure.
         """
-        labels = self._labels().get(structure_id)
+        labels = self._labels.get(structure_id)
         if labels is None:
             raise NoLabelError(
                 f"{self.settings.path} holds no answer for structure {structure_id[:12]} "
                 f"({atoms.get_chemical_formula()}); candidates must come from the same file"
             )
-        chosen = self.settings
-        energy = labels[chosen.energy_key] if chosen.energy_key else None
-        if chosen.energy_per_atom_key:
-            energy = labels[chosen.energy_per_atom_key] * len(atoms)
-        numbers = {name: labels[key] for name, key in chosen.properties.items()}
-        if energy is not None:
-            numbers["energy_per_atom"] = energy / len(atoms)
-        return RecipeOutcome(energy=energy, atoms=atoms, properties=numbers)
+        missing = [key for key in self._keys if key not in labels]
+        if missing:
+            raise NoLabelError(f"{structure_id[:12]} has no finite {', '.join(missing)}")
+        return self._outcome(labels, atoms)
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Refuse: nothing is computed here."""
@@ -96,12 +93,28 @@ class ReplayEngine(Engine):
         """Call a missing label physics: the search goes on without it."""
         return Failure(FailureKind.PHYSICS, "no-label", str(error))
 
-    def _labels(self) -> Mapping[str, Mapping[str, float]]:
-        from leadline.tasks.candidates.dataset import read_labels
+    def _outcome(self, labels: Mapping[str, float], atoms: Atoms) -> RecipeOutcome:
+        chosen = self.settings
+        energy = labels[chosen.energy_key] if chosen.energy_key else None
+        if chosen.energy_per_atom_key:
+            energy = labels[chosen.energy_per_atom_key] * len(atoms)
+        numbers = {name: labels[key] for name, key in chosen.properties.items()}
+        if energy is not None:
+            numbers["energy_per_atom"] = energy / len(atoms)
+        return RecipeOutcome(energy=energy, atoms=atoms, properties=numbers)
 
+    @property
+    def _keys(self) -> list[str]:
         chosen = self.settings
         keys = [chosen.energy_key, chosen.energy_per_atom_key, *chosen.properties.values()]
-        return read_labels(self._file(), chosen.id_key, [key for key in keys if key])
+        return [key for key in keys if key]
+
+    @cached_property
+    def _labels(self) -> Mapping[str, Mapping[str, float]]:
+        try:
+            return read_labels(self._file(), self.settings.id_key, self._keys)
+        except CandidateError as error:
+            raise ConfigurationError(f"engine.path: {error}") from error
 
     def _file(self) -> Path:
         if not self.settings.path.is_file():

@@ -31,7 +31,7 @@ LOWEST_ENERGY = -1e6
 class RecipeSettings(BaseModel):
     """Settings of a recipe as a campaign file gives them; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)

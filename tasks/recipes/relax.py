@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.filters import FrechetCellFilter
@@ -56,7 +57,7 @@ class Relax(Recipe):
         converged = False
         with BFGS(self._moving(atoms), logfile=str(directory / "relax.log")) as optimiser:
             for step in optimiser.irun(fmax=self.settings.fmax, steps=self.settings.max_steps):
-                converged, failure = bool(step), _fallen_apart(start, atoms.get_volume())
+                converged, failure = bool(step), _astray(atoms, start)
                 if failure:
                     break
             steps = optimiser.nsteps
@@ -81,7 +82,11 @@ class Relax(Recipe):
         )
 
 
-def _fallen_apart(start: float, now: float) -> Failure | None:
+def _astray(atoms: Atoms, start: float) -> Failure | None:
+    """Say why no further step makes sense: numbers that are none, or a volume gone wild."""
+    if not np.isfinite(atoms.get_forces()).all():
+        return Failure(FailureKind.PHYSICS, "not-finite", "the engine gave no finite forces")
+    now = atoms.get_volume()
     if start / VOLUME_CHANGE < now < start * VOLUME_CHANGE:
         return None
     return Failure(

@@ -1,0 +1,301 @@
+"""Laws that every engine obeys. A new engine needs one Example here, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.units import GPa
+
+from leadline.tasks.calculation import Request
+from leadline.tasks.engines.compute import compute
+from leadline.tasks.engines.engine import Engine, EngineSite
+from leadline.tasks.engines.table import ENGINES, engine
+from leadline.tasks.errors import ConfigurationError, SpecError
+from leadline.tasks.structures import from_plain, structure_id
+
+
+@dataclass(frozen=True)
+class Example:
+    """One engine as the laws see it: changes holds another value for every setting."""
+
+    name: str
+    settings: Mapping[str, Any]
+    atoms: Atoms
+    changes: Mapping[str, Any]
+    lacks: str | None
+    force_tolerance: float = 1e-5
+    stress_tolerance: float = 1e-6
+    step: float = 1e-4
+    site: EngineSite = field(default_factory=EngineSite)
+
+    def engine(self, changes: Mapping[str, Any] | None = None) -> Engine:
+        settings = {**self.settings, **(changes or {})}
+        return engine(self.name, {k: v for k, v in settings.items() if v is not None}, self.site)
+
+
+def _rattled(atoms: Atoms, stdev: float) -> Atoms:
+    atoms.rattle(stdev, seed=1)
+    strain = 0.01 * np.array([[1, 2, 0], [2, 0, 1], [0, 1, -1]])
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return atoms
+
+
+EMT = Example(
+    name="emt",
+    settings={},
+    atoms=_rattled(bulk("Cu", cubic=True), 0.05),
+    changes={"asap_cutoff": True},
+    lacks="Fe",
+)
+ESPRESSO = Example(
+    name="espresso",
+    settings={
+        "pseudopotentials": {"Si": "Si.pz-vbc.UPF"},
+        "ecutwfc": 24,
+        "kpts": [2, 2, 2],
+        "smearing": "gaussian",
+        "degauss": 0.02,
+        "conv_thr": 1e-10,
+    },
+    atoms=_rattled(bulk("Si"), 0.05),
+    changes={
+        "pseudopotentials": {"Si": "Si.pbe-rrkj.UPF"},
+        "ecutwfc": 25,
+        "ecutrho": 110,
+        "kspacing": 0.3,
+        "kpts": [3, 3, 3],
+        "smearing": "fermi-dirac",
+        "degauss": 0.03,
+        "nspin": 2,
+        "starting_magnetization": {"Si": 0.5},
+        "conv_thr": 1e-9,
+        "mixing_beta": 0.3,
+        "mixing_mode": "local-TF",
+        "electron_maxstep": 50,
+        "diagonalization": "cg",
+        "max_seconds": 600,
+        "extra": {"system": {"nosym": True}},
+    },
+    lacks="Xe",
+    force_tolerance=5e-3,
+    stress_tolerance=0.5 * GPa,
+    step=0.01,
+)
+NEEDS_PW = [
+    pytest.mark.espresso,
+    pytest.mark.skipif(
+        shutil.which("pw.x") is None or not Path("/usr/share/espresso/pseudo").is_dir(),
+        reason="needs pw.x and Debian's quantum-espresso-data",
+    ),
+]
+COMPUTING = [
+    pytest.param(EMT, id="emt"),
+    pytest.param(ESPRESSO, id="espresso", marks=NEEDS_PW),
+]
+
+
+@pytest.fixture
+def replay(tmp_path: Path) -> Example:
+    """A data set of one structure, and another of the same with other labels."""
+    atoms = bulk("Cu")
+    for name, energy in (("one.extxyz", -1.0), ("two.extxyz", -2.0)):
+        cell = " ".join(f"{value:.9f}" for value in atoms.cell.array.ravel())
+        (tmp_path / name).write_text(
+            f'1\nLattice="{cell}" Properties=species:S:1:pos:R:3 name=a other=b energy_ev={energy} '
+            f'gap=1.5 pbc="T T T"\nCu 0.0 0.0 0.0\n'
+        )
+    return Example(
+        name="replay",
+        settings={"path": tmp_path / "one.extxyz", "id_key": "name", "energy_key": "energy_ev"},
+        atoms=atoms,
+        changes={
+            "path": tmp_path / "two.extxyz",
+            "id_key": "other",
+            "energy_key": "gap",
+            "energy_per_atom_key": "gap",
+            "properties": {"gap": "gap"},
+        },
+        lacks=None,
+    )
+
+
+@pytest.fixture(params=["emt", pytest.param("espresso", marks=NEEDS_PW), "replay"])
+def example(request: pytest.FixtureRequest, replay: Example) -> Example:
+    return {"emt": EMT, "espresso": ESPRESSO, "replay": replay}[request.param]
+
+
+def _request(example: Example, changes: Mapping[str, Any], recipe: Mapping[str, Any]) -> Request:
+    atoms = example.atoms
+    plain = {
+        "lattice": atoms.cell.array.tolist(),
+        "species": list(atoms.symbols),
+        "coords": atoms.get_scaled_positions(wrap=False).tolist(),
+    }
+    return Request(
+        calculation="c",
+        attempt=1,
+        structure_id=structure_id(from_plain(plain)),
+        structure=plain,
+        engine={"name": example.name, "settings": example.settings, "changes": changes},
+        recipe=recipe,
+        site=example.site.model_dump(),
+        folder="",
+        keep="all",
+    )
+
+
+STATIC = {"name": "static", "settings": {}}
+
+
+def test_every_engine_has_an_example() -> None:
+    assert set(ENGINES) == {"emt", "espresso", "replay"}
+
+
+def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:
+    with pytest.raises(SpecError, match=r"engine\.name: 'vasp' .*emt, espresso, replay"):
+        engine("vasp", {})
+
+
+def test_an_unknown_setting_is_refused_with_the_allowed_keys(example: Example) -> None:
+    with pytest.raises(SpecError) as refusal:
+        example.engine({"no_such_key": 1})
+    assert "engine.no_such_key: unknown key" in str(refusal.value)
+    for key in example.changes:
+        assert key in str(refusal.value)
+
+
+def test_the_example_changes_every_setting(example: Example) -> None:
+    assert set(example.changes) == set(type(example.engine().settings).model_fields)
+
+
+def test_layout_and_path_keys_are_settings(example: Example) -> None:
+    chosen = example.engine()
+    hidden = chosen.layout_keys | chosen.path_keys
+    assert hidden <= set(type(chosen.settings).model_fields)
+
+
+def test_the_fingerprint_changes_with_the_physics_and_nothing_else(example: Example) -> None:
+    first = example.engine()
+    hidden = first.layout_keys | first.path_keys
+    for key, value in example.changes.items():
+        other = example.engine(_with_what_it_needs(key, value))
+        changes_physics = key not in hidden or other.content() != first.content()
+        assert (other.fingerprint() != first.fingerprint()) == changes_physics, key
+
+
+def _with_what_it_needs(key: str, value: Any) -> dict[str, Any]:
+    needs: dict[str, dict[str, Any]] = {
+        "kspacing": {"kpts": None},
+        "starting_magnetization": {"nspin": 2},
+        "energy_per_atom_key": {"energy_key": None},
+    }
+    return {key: value, **needs.get(key, {})}
+
+
+def test_the_fingerprint_does_not_depend_on_the_site(example: Example) -> None:
+    there = EngineSite(launcher="mpirun -np {ranks}", ranks=4, threads=2)
+    moved = engine(example.name, example.settings, there)
+    assert moved.fingerprint() == example.engine().fingerprint()
+
+
+def test_an_element_that_the_engine_lacks_is_refused_before_anything_runs(
+    example: Example,
+) -> None:
+    if example.lacks is None:
+        assert example.engine().elements() is None
+        return
+    with pytest.raises(ConfigurationError, match=example.lacks):
+        example.engine().check(frozenset({example.lacks}))
+
+
+def test_it_computes_what_it_says_it_can(example: Example) -> None:
+    assert isinstance(example.engine().check(frozenset(example.atoms.symbols)), list)
+
+
+def test_an_answer_is_complete_and_the_same_again(example: Example, tmp_path: Path) -> None:
+    first = compute(_request(example, {}, STATIC), tmp_path / "first")
+    again = compute(_request(example, {}, STATIC), tmp_path / "again")
+    assert first.complete, first.failure
+    assert first.energy == again.energy
+    assert first.forces == again.forces
+    assert dict(first.properties) == dict(again.properties)
+
+
+def test_everything_it_writes_lies_in_its_directory(
+    example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    compute(_request(example, {}, STATIC), tmp_path / "here")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_change_that_touches_the_physics_is_no_further_attempt(
+    example: Example, tmp_path: Path
+) -> None:
+    chosen = example.engine()
+    key = next(key for key in example.changes if key not in chosen.path_keys)
+    request = _request(example, {key: example.changes[key]}, STATIC)
+    result = compute(request, tmp_path)
+    assert not result.complete
+    assert result.failure is not None
+    assert result.failure.kind == "configuration"
+
+
+@pytest.mark.parametrize("case", COMPUTING)
+def test_forces_are_the_derivatives_of_the_energy(case: Example, tmp_path: Path) -> None:
+    atoms = case.atoms.copy()
+    atoms.calc = case.engine().calculator(atoms, tmp_path)
+    force = float(atoms.get_forces()[1, 2])
+    slope = []
+    for sign in (1, -1):
+        displaced = case.atoms.copy()
+        displaced.positions[1, 2] += sign * case.step
+        displaced.calc = case.engine().calculator(case.atoms, tmp_path)
+        slope.append(displaced.get_potential_energy())
+    assert force == pytest.approx(
+        -(slope[0] - slope[1]) / (2 * case.step), abs=case.force_tolerance
+    )
+
+
+@pytest.mark.parametrize("case", COMPUTING)
+@pytest.mark.parametrize(("voigt", "row", "column"), [(0, 0, 0), (3, 1, 2)])
+def test_stress_is_the_derivative_of_the_energy(
+    case: Example, tmp_path: Path, voigt: int, row: int, column: int
+) -> None:
+    atoms = case.atoms.copy()
+    atoms.calc = case.engine().calculator(atoms, tmp_path)
+    stress = float(atoms.get_stress()[voigt])
+    energies = []
+    for sign in (1, -1):
+        strain = np.eye(3)
+        strain[row, column] += sign * case.step
+        strained = case.atoms.copy()
+        strained.set_cell(strained.cell.array @ (strain + strain.T) / 2, scale_atoms=True)
+        strained.calc = case.engine().calculator(case.atoms, tmp_path)
+        energies.append(strained.get_potential_energy())
+    numeric = (energies[0] - energies[1]) / (2 * case.step) / atoms.get_volume()
+    assert stress == pytest.approx(numeric, abs=case.stress_tolerance)
+
+
+@pytest.mark.parametrize("module", ["engines.compute", *(f"engines.{name}" for name in ENGINES)])
+def test_an_engine_loads_neither_prefect_nor_a_database_nor_torch(module: str) -> None:
+    code = (
+        f"import sys; import leadline.tasks.{module}; import leadline.tasks.recipes.relax; "
+        "print(sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    for heavy in ("prefect", "mongoengine", "torch", "distributed", "matplotlib"):
+        assert f"'{heavy}'" not in loaded
