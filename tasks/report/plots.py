@@ -42,7 +42,7 @@ def learning_plot(view: CampaignView) -> Plot | None:
         return None
     steps = np.arange(n + 1)
     found = np.searchsorted(sorted(phase.nth for phase in view.found), steps, side="right")
-    figure = paper(6.4, 3.9)
+    figure = paper(5.2, 3.7)
     drawn = axes(figure, "calculations", "phases found" if _is_hull(view) else "found")
     low, high = likely_finds(view.pool_size, finds, steps)
     drawn.fill_between(steps, low, high, step="post", color=FAINT, linewidth=0, alpha=0.7)
@@ -77,7 +77,9 @@ def values_plot(view: CampaignView) -> Plot | None:
         running = best.accumulate(values)
         drawn.step(nth, running, where="post", color=ACCENT, linewidth=1.3, label="best so far")
     if objective.threshold is not None:
-        drawn.axhline(objective.threshold, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        drawn.axhline(
+            objective.threshold, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label="threshold"
+        )
     if view.pool is not None:
         _distribution_beside(drawn, view.pool.mean[~view.pool.computed])
     legend(drawn)
@@ -133,6 +135,8 @@ def reliability_plot(view: CampaignView) -> Plot | None:
     drawn.fill_between(levels, low, high, color=FAINT, alpha=0.7, linewidth=0)
     drawn.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
     drawn.plot(levels, held, color=ACCENT, linewidth=2.2)
+    drawn.set_xlim(0, 1)
+    drawn.set_ylim(0, 1.02)
     ticks = [0, 0.25, 0.5, 0.75, 1]
     drawn.set_xticks(ticks, [percent(tick) for tick in ticks])
     drawn.set_yticks(ticks, [percent(tick) for tick in ticks])
