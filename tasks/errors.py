@@ -13,6 +13,7 @@ LeadlineError (surrogate/errors.py)
 ├── SpecChangeError             a changed file would mix labels in one campaign
 ├── LeaseError                  another driver works on this campaign
 ├── PrefectServerError          no Prefect server answers, or none can be started
+├── OracleError                 a backtest asked for an answer before its pick was on record
 └── ComputeError                workers or clusters
 
 Each message names the thing, what was found, what is allowed and what to do.
@@ -67,6 +68,10 @@ class LeaseError(LeadlineError):
 
 class PrefectServerError(LeadlineError):
     """No Prefect server answers where one should, or none can be started."""
+
+
+class OracleError(LeadlineError):
+    """A backtest asked for an answer before its pick was on record."""
 
 
 class ComputeError(LeadlineError):

@@ -127,8 +127,7 @@ class Learned:
     digest
         sha256 of the training set.
     mean, sd
-        Over the whole pool, float64[n], in the label's unit; of the function behind
-        the labels, the labels' noise not included.
+        Of a label, its noise included, over the whole pool, float64[n].
     calibration
         Leave-one-out metrics; None where undefined.
     notes
@@ -175,8 +174,8 @@ def learn(
         model=model,
         training=training,
         digest=training.digest(pool),
-        mean=np.asarray(mean, dtype=np.float64),
-        sd=np.asarray(sd, dtype=np.float64),
+        mean=mean,
+        sd=np.hypot(sd, model.noise_sd),
         calibration=_left_out(model, training.groups(pool)),
         notes=model.notes,
         fitted_size=fitted_size,
