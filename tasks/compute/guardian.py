@@ -93,9 +93,11 @@ def _guarded(request: Request, directory: Path, running: Running, worker: socket
     signals = _signals()
     try:
         write_whole(directory / "running.json", json.dumps(asdict(running)))
-        engine = _start_engine(request, directory, running, worker)
-        end = _watch(engine, request, directory, worker, signals)
-        log_engine(Path(request.folder), "end", running, engine)
+        end = End(0, STOPPED)
+        if not (directory / "stop").exists():
+            engine = _start_engine(request, directory, running, worker)
+            end = _watch(engine, request, directory, worker, signals)
+            log_engine(Path(request.folder), "end", running, engine)
         result = _settled(request, directory, end)
     except OSError as error:
         processes.end_descendants(grace=0)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -99,21 +97,12 @@ def run_calculation(request: Mapping[str, Any]) -> dict[str, str]:
     return answer
 
 
-def dask_setup(worker: object) -> None:
-    """Leave Ctrl-C at a terminal to the driver, which ends workers when it is ready.
-
-    Dask calls this by name in the workers of clusters that leadline opens.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def exchange_token(path: str) -> str:
     """Return what a file of the driver says, and write the same beside it with a hard link."""
     token = Path(path).read_text(encoding="utf-8")
     answer = Path(f"{path}.{processes.host()}.{os.getpid()}")
     answer.write_text(token, encoding="utf-8")
-    with suppress(FileExistsError):
-        Path(f"{answer}.link").hardlink_to(answer)
+    Path(f"{answer}.link").hardlink_to(answer)
     return token
 
 
