@@ -1,0 +1,88 @@
+"""Progress in plain lines, for a file, a batch job or CI: no colour, no control codes."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Self, TextIO
+
+if TYPE_CHECKING:
+    from leadline.flows.progress import Progress
+
+EVERY_S = 10.0
+"""Between lines while a round lasts."""
+ROUNDS_EVERY_S = 1.0
+"""Between lines where rounds themselves are shorter than that."""
+LATEST = 12
+"""Formulas of finds named in a line."""
+
+
+class Lines:
+    """One line when a round starts or ends, and one every ten seconds between.
+
+    Parameters
+    ----------
+    stream
+        Where to write. If nobody reads any more, the campaign goes on in silence.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._seen: Progress | None = None
+        self._written: Progress | None = None
+        self._last = float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._seen and self._seen != self._written:
+            self._write(self._seen)
+
+    def show(self, snapshot: Progress) -> None:
+        """Write a line if there is reason to."""
+        wait = ROUNDS_EVERY_S if _turns(self._seen, snapshot) else EVERY_S
+        self._seen = snapshot
+        if time.monotonic() - self._last >= wait:
+            self._write(snapshot)
+
+    def note(self, line: str) -> None:
+        """Write a line at once."""
+        with suppress(OSError, ValueError):
+            text = f"{datetime.now():%H:%M:%S} {line}\n"
+            encoding = self._stream.encoding or "utf-8"
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+
+    def _write(self, snapshot: Progress) -> None:
+        self._written, self._last = snapshot, time.monotonic()
+        self.note(sentence(snapshot))
+
+
+def sentence(snapshot: Progress) -> str:
+    """Return all that matters about a campaign in one line."""
+    limit = f" of {snapshot.limit:,}" if snapshot.limit else ""
+    counts = ", ".join(f"{number:,} {state}" for state, number in snapshot.counts)
+    parts = [
+        f"{snapshot.campaign}, round {snapshot.round}",
+        snapshot.message,
+        f"{snapshot.spent:,}{limit} calculations ({counts}) in a pool of {snapshot.pool:,}",
+        _found(snapshot.found),
+        snapshot.left_words,
+        f"best {snapshot.best}" if snapshot.best else "",
+        snapshot.time_words,
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _found(names: tuple[str, ...]) -> str:
+    if not names:
+        return "found none yet"
+    left_out = "... " if len(names) > LATEST else ""
+    return f"found {len(names)}: {left_out}{' '.join(names[-LATEST:])}"
+
+
+def _turns(before: Progress | None, now: Progress) -> bool:
+    """Whether a round starts or ends between two moments."""
+    return before is None or before.round != now.round or (before.running > 0) != (now.running > 0)
