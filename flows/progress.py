@@ -101,13 +101,13 @@ class ProgressDisplay:
     Parameters
     ----------
     stream
-        Where to show it: a panel if it is a terminal, plain lines if not. The
-        standard output by default.
+        Where to show it, the standard output by default: a panel if it is a
+        terminal that knows UTF-8, plain lines if not.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self.live = self._stream.isatty() and not Console(file=self._stream).is_dumb_terminal
+        self.live = _can_hold_a_panel(self._stream)
         self._display: Panel | Lines = Panel(self._stream) if self.live else Lines(self._stream)
         self._open = ExitStack()
 
@@ -126,6 +126,12 @@ class ProgressDisplay:
     def note(self, line: str) -> None:
         """Say something that stays on the screen."""
         self._display.note(" ".join(Text.from_ansi(line).plain.split()))
+
+
+def _can_hold_a_panel(stream: TextIO) -> bool:
+    # Not by rich's word alone: with FORCE_COLOR, which CI sets, it takes a file for a terminal.
+    console = Console(file=stream)
+    return stream.isatty() and not console.is_dumb_terminal and not console.options.ascii_only
 
 
 def duration(seconds: float) -> str:

@@ -67,18 +67,18 @@ class Panel:
         if self._shown is None:
             return Text("starting", style="dim")
         elapsed = self._shown.elapsed + time.monotonic() - self._since
-        return draw(replace(self._shown, elapsed=elapsed), self._console)
+        return draw(replace(self._shown, elapsed=elapsed), self._console.width)
 
 
-def draw(snapshot: Progress, console: Console) -> RenderableType:
-    """Return the panel for one moment."""
-    width = min(console.width, WIDEST)
+def draw(snapshot: Progress, columns: int) -> RenderableType:
+    """Return the panel for one moment, for a terminal of so many columns."""
+    width = min(columns, WIDEST)
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
     rows.add_row("calculations", _bar(snapshot))
     rows.add_row("", _counts(snapshot))
-    rows.add_row("found", _found(snapshot, width - 20, plain=console.options.ascii_only))
+    rows.add_row("found", _found(snapshot, width - 26))
     if snapshot.best:
         rows.add_row("best", Text(snapshot.best))
     rows.add_row("left", f"{snapshot.left_words}; pool of {snapshot.pool:,}")
@@ -132,12 +132,12 @@ def _counts(snapshot: Progress) -> Text:
     return text
 
 
-def _found(snapshot: Progress, width: int, plain: bool) -> Text:
+def _found(snapshot: Progress, width: int) -> Text:
     """Return how many were found, and as many of the latest as stand on a line."""
     if not snapshot.found:
         return Text("none yet", style="dim")
     count = Text(f"{len(snapshot.found)}", style="bold")
-    names = [name if plain else name.translate(_SUBSCRIPTS) for name in snapshot.found]
+    names = [name.translate(_SUBSCRIPTS) for name in snapshot.found]
     while names and len(" ".join(names)) > width:
         names.pop(0)
     left_out = "" if len(names) == len(snapshot.found) else "… "
