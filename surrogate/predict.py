@@ -54,7 +54,8 @@ class Predictor:
 
     def _moments(self, X: NDArray[Any]) -> tuple[Array, Array]:
         """Posterior mean and variance of scaled y."""
-        cross = matern(X / self._lengthscale, self._X, self.model.settings.nu)
+        scaled = np.asarray(X, dtype=float) / self._lengthscale
+        cross = matern(scaled, self._X, self.model.settings.nu)
         mean = self._prior_mean + self._outputscale * (cross @ self.model.weights)
         whitened = scipy.linalg.blas.dtrmm(1.0, self._whitening, cross.T, lower=1, overwrite_b=1)
         variance = self._outputscale - np.einsum("ij,ij->j", whitened, whitened)

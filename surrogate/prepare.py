@@ -52,7 +52,9 @@ class Preparation:
     def fit(cls, features: NDArray[np.float32], blocks: Mapping[str, slice]) -> Preparation:
         """Fit on the raw features of a pool, float32[n, d].
 
-        Pools of more than 20,000 rows are fitted on 20,000 evenly spaced ones.
+        Columns of one block share a scale: one that varies by less than 10⁻⁵
+        of the largest number in its block counts as constant. Pools of more
+        than 20,000 rows are fitted on 20,000 evenly spaced ones.
 
         Raises
         ------
