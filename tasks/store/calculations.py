@@ -116,7 +116,7 @@ class CalculationRecords(StoreBase):
         Raises
         ------
         StoreError
-            If the result is no answer: not converged, or without an energy.
+            If the result is no answer: not converged, without numbers, or one that is not finite.
         ConflictError
             If the attempt is not the one that is claimed or running.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sqlite3
 import warnings
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import mongoengine
+from bson.errors import BSONError
 from mongoengine.connection import get_db
 from pymongo.errors import PyMongoError
 
@@ -23,6 +25,10 @@ from leadline.tasks.store.rows import Rows
 DATABASE = "leadline"
 INBOX = "inbox"
 _TIMEOUT_MS = 5000
+_UNFIT = (mongoengine.errors.ValidationError, BSONError)
+"""What a record raises that no database takes; neither is of its library's base class."""
+_HOST = r"(\[[0-9a-fA-F:]+\]|[\w.-]+)(:\d+)?"
+_ADDRESS = re.compile(rf"{_HOST}(,{_HOST})*(/[\w.-]*)?")
 
 
 class Connection(Protocol):
@@ -111,14 +117,14 @@ class ServerConnection:
         self._connect(uri)
         try:
             found = self.database.client.server_info()
-        except PyMongoError as error:
+        except Exception as error:  # what is no server of MongoDB's kind may raise anything
             mongoengine.disconnect(self.alias)
             raise StoreServerError(
                 f"{self.location} does not answer ({type(error).__name__}); "
                 "check that the server runs, the host, the port, the user and the password"
             ) from None
         product = "FerretDB" if "ferretdb" in found else "MongoDB"
-        self.kind = f"{product} {found['version']}"
+        self.kind = f"{product} {found.get('version', 'of unknown version')}"
 
     @property
     def database(self) -> Any:
@@ -163,9 +169,10 @@ def masked(uri: str) -> str:
     """Return a URI without user, password and options."""
     scheme, _, rest = uri.partition("://")
     credentials, _, address = rest.rpartition("@")
-    if "?" in credentials or not rest:
+    shown = address.partition("?")[0]
+    if "?" in credentials or not _ADDRESS.fullmatch(shown):
         return "a MongoDB URI"
-    return f"{scheme}://{'***@' if credentials else ''}{address.partition('?')[0]}"
+    return f"{scheme}://{'***@' if credentials else ''}{shown}"
 
 
 def _database_of(uri: str) -> str:
@@ -175,13 +182,15 @@ def _database_of(uri: str) -> str:
 
 @contextmanager
 def explained(location: str) -> Iterator[None]:
-    """Turn what a database library raises into errors of leadline."""
+    """Turn what a database library raises into errors of leadline; NotUniqueError stays."""
     try:
         yield
     except mongoengine.errors.NotUniqueError:
         raise
     except PyMongoError as error:
-        kind = StoreError if type(error).__name__ == "DocumentTooLarge" else StoreServerError
-        raise kind(f"{location} refused ({type(error).__name__}): {error}") from error
-    except mongoengine.errors.MongoEngineException as error:
-        raise StoreError(f"a record cannot be stored in {location}: {error}") from error
+        raise StoreServerError(f"{location} refused ({type(error).__name__}): {error}") from error
+    except (*_UNFIT, mongoengine.errors.MongoEngineException) as error:
+        raise StoreError(
+            f"a record cannot be stored in {location} ({type(error).__name__}): {error}; large "
+            "things belong among the artefacts"
+        ) from error

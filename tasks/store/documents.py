@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from mongoengine import DateTimeField, Document, EnumField, FloatField, IntField, StringField
+from mongoengine import DateTimeField, Document, EnumField, IntField, StringField
 
 from leadline.tasks.store import records
 from leadline.tasks.store.fields import (
     ArtefactField,
     ArtefactsField,
     AttemptsField,
+    FiniteField,
     JsonField,
     TupleField,
 )
@@ -86,7 +87,7 @@ class CalculationDocument(Document):
     """Number of attempts: a change is compared-and-set on it and the state."""
     attempts = AttemptsField()
     campaign = StringField()
-    energy = FloatField()
+    energy = FiniteField()
     final_structure = JsonField()
     forces = TupleField()
     stress = TupleField()

@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mongoengine import FloatField
 from mongoengine.base import BaseField
 
 from leadline.tasks.errors import StoreError
 from leadline.tasks.store.records import ArtefactRef, Attempt
+
+
+class FiniteField(FloatField):
+    """A finite number."""
+
+    def validate(self, value: Any) -> None:
+        """Refuse what is no finite number."""
+        super().validate(value)
+        if not math.isfinite(value):
+            self.error(f"{self.name} is {value}; it must be finite, or None where it is missing")
 
 
 class JsonField(BaseField):
