@@ -83,10 +83,19 @@ def values_plot(view: CampaignView) -> Plot | None:
     if view.pool is not None:
         _distribution_beside(drawn, view.pool.mean[~view.pool.computed])
     legend(drawn)
-    extreme = values.min() if objective.direction == "minimise" else values.max()
-    alt = f"{objective.quantity} of {counted(len(values), 'candidate')} in the order computed; "
-    alt += f"the best is {fixed(float(extreme))} {objective.unit}." if len(values) else "none yet."
-    return Plot("hull", figure, alt, "Right: what the model expects of the candidates left.")
+    caption = "Right: what the model expects of the candidates left."
+    return Plot("hull", figure, _values_alt(view, values), caption if view.pool is not None else "")
+
+
+def _values_alt(view: CampaignView, values: NDArray[np.float64]) -> str:
+    objective = view.objective
+    if not len(values):
+        return f"{objective.quantity}: no candidate is computed yet."
+    best = values.min() if objective.direction == "minimise" else values.max()
+    return (
+        f"{objective.quantity} of {counted(len(values), 'candidate')} in the order computed; "
+        f"the best is {fixed(float(best))} {objective.unit}."
+    )
 
 
 def parity_plot(view: CampaignView) -> Plot | None:
