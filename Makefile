@@ -1,3 +1,56 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= python3
+STAMP := $(VENV)/.installed
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help install demo demo-dft test lint types imports format benchmark check clean
+
+help:  ## say what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "leadline needs Python 3.11 or newer; name one with: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $(STAMP)
+
+install: $(STAMP)  ## make a virtual environment with leadline in it
+
+demo: $(STAMP)  ## find the ordered Cu-Au phases with a toy potential, in two minutes
+	@$(BIN)/leadline run deploy/campaigns/cu-au.yaml --store demo/.leadline
+
+demo-dft: $(STAMP)  ## a small campaign with Quantum ESPRESSO
+	@command -v pw.x >/dev/null || \
+	  { echo "Quantum ESPRESSO is not there. On Debian or Ubuntu:"; \
+	    echo "  apt-get install quantum-espresso quantum-espresso-data"; exit 1; }
+	@$(BIN)/leadline run deploy/campaigns/demo-dft.yaml --store demo/.leadline-dft
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(STAMP)  ## mend style and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(STAMP)  ## check types
+	$(BIN)/mypy
+
+imports: $(STAMP)  ## check that imports go one way
+	$(BIN)/lint-imports
+
+benchmark: $(STAMP)  ## measure against named peers, in full
+	LEADLINE_BENCHMARK=full $(BIN)/python -m pytest tests/benchmarks -m benchmark -s --timeout 7200
+
+check: lint types imports test  ## all of the above but the benchmark
+
+clean:  ## remove what was made
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,132 @@
+"""`leadline backtest`: the campaign of a file over the data set that its engine replays."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from leadline.flows.backtest import BacktestPlan, run_backtest
+from leadline.flows.backtest_data import BacktestData, backtest_data
+from leadline.flows.bench import Parts, parts_of
+from leadline.flows.spec_file import file_digest, read_spec
+from leadline.flows.store_of import store_folder
+from leadline.tasks.candidates.dataset import read_data_ids, read_labels
+from leadline.tasks.engines.replay import ReplaySettings
+from leadline.tasks.errors import SpecError
+from leadline.tasks.problem import HullProblem
+
+
+def backtest_file(file: Path, changes: Sequence[str], seeds: int, out: Path | None) -> str:
+    """Run the backtest of a campaign file and return its summary as a table.
+
+    Raises
+    ------
+    SpecError
+        If the file's engine is not ``replay``: there is no finished data set.
+    """
+    parts = parts_of(read_spec(file, changes, os.environ))
+    data, plan = data_of(parts), plan_of(parts)
+    result = run_backtest(
+        data, plan, range(seeds), spec_sha256=file_digest(file), journal=_journal(out)
+    )
+    result["spec"]["changes"] = list(changes)
+    if out is not None:
+        _write(out, result)
+    return summary_table(result)
+
+
+def data_of(parts: Parts) -> BacktestData:
+    """Return the pool and the answers of a campaign that replays a data set."""
+    settings = parts.engine.settings
+    if not isinstance(settings, ReplaySettings):
+        raise SpecError(
+            f"engine.name: is {parts.spec.engine.name!r}; a backtest needs engine `replay`, which "
+            "answers from a finished data set"
+        )
+    folder = store_folder()
+    pool = parts.described(parts.pool(folder), folder)
+    return backtest_data(
+        settings.path,
+        pool,
+        parts.problem,
+        read_data_ids(settings.path, settings.id_key),
+        _labels(parts, settings),
+    )
+
+
+def plan_of(parts: Parts) -> BacktestPlan:
+    """Return what the backtest repeats, as the campaign file says."""
+    spec = parts.spec
+    if spec.stop.calculations is None:
+        raise SpecError("stop.calculations: is missing; a backtest needs a budget")
+    return BacktestPlan(
+        problem=parts.problem,
+        batch=spec.acquisition.batch,
+        start=spec.start.random,
+        budget=spec.stop.calculations,
+        learning=parts.learning,
+        proposing=parts.proposing,
+    )
+
+
+def summary_table(result: dict[str, Any]) -> str:
+    """Return the summary for a person."""
+    targets = result["targets"]
+    table = Table(
+        title=f"{len(targets['ids'])} targets: {targets['criterion']}",
+        title_justify="left",
+        box=None,
+    )
+    for name in ("policy", "n50", "n90", "all", "recall", "acceleration"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
+    for policy, row in result["summary"].items():
+        cells = (row[name] for name in ("n50", "n90", "all", "recall", "acceleration"))
+        table.add_row(policy, *(_cell(value) for value in cells))
+    console = Console(width=110, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()
+
+
+def _labels(parts: Parts, settings: ReplaySettings) -> dict[str, float]:
+    """Return by structure id what counts: total energy of the cell in eV, or the property."""
+    if isinstance(parts.problem, HullProblem):
+        key = settings.energy_key
+        if key is None:
+            raise SpecError(
+                "engine.energy_key: is missing; the hull of a backtest needs the total energy of "
+                "each cell in eV"
+            )
+    else:
+        key = settings.properties.get(parts.problem.name)
+        if key is None:
+            raise SpecError(
+                f"engine.properties: does not name {parts.problem.name!r}, the objective's "
+                f"property; it names: {', '.join(settings.properties) or 'none'}"
+            )
+    found = read_labels(settings.path, settings.id_key, (key,))
+    return {id_: labels[key] for id_, labels in found.items() if key in labels}
+
+
+def _journal(out: Path | None) -> Path | None:
+    return None if out is None else out.with_name(out.name + ".journal")
+
+
+def _write(out: Path, result: dict[str, Any]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=out.parent, prefix=f".{out.name}.", delete=False
+    ) as file:
+        json.dump(result, file, allow_nan=False)
+    os.replace(file.name, out)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

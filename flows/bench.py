@@ -1,0 +1,199 @@
+"""What a campaign works with, opened from its spec and closed in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from leadline.flows.lease import leased
+from leadline.flows.spec import CampaignSpec, GivenReferences, HullObjective
+from leadline.flows.spec_changes import enrol
+from leadline.flows.store_of import open_for, store_folder
+from leadline.surrogate.batch import Shares
+from leadline.surrogate.descriptors.auto import choose
+from leadline.surrogate.descriptors.descriptor import Descriptor
+from leadline.surrogate.descriptors.table import descriptor
+from leadline.surrogate.model import ModelSettings
+from leadline.surrogate.pool import Pool
+from leadline.surrogate.stopping import Limits
+from leadline.tasks.calculate import Desk
+from leadline.tasks.candidates.build import build_pool
+from leadline.tasks.candidates.checks import Checks
+from leadline.tasks.candidates.features import pool_features
+from leadline.tasks.candidates.pool import PoolFile
+from leadline.tasks.candidates.table import source
+from leadline.tasks.compute.cluster import Cluster, open_cluster
+from leadline.tasks.compute.dispatcher import Dispatcher
+from leadline.tasks.compute.profile import Profile, load_profile
+from leadline.tasks.engines.engine import Engine
+from leadline.tasks.engines.table import engine
+from leadline.tasks.judge import Judge
+from leadline.tasks.learn import LearnSettings
+from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
+from leadline.tasks.propose import ProposeSettings
+from leadline.tasks.recipes.recipe import Recipe
+from leadline.tasks.recipes.table import recipe
+from leadline.tasks.store.owner import this_process
+from leadline.tasks.store.store import Store
+
+
+SAMPLE = 2000
+"""Candidates that an automatic choice of descriptor looks at."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a spec names, looked up: no store and no cluster is needed for it."""
+
+    spec: CampaignSpec
+    profile: Profile
+    engine: Engine
+    recipe: Recipe
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Fingerprint of the engine."""
+        return self.engine.fingerprint()
+
+    @property
+    def problem(self) -> Problem:
+        """What is looked for, as the mathematics needs it."""
+        objective = self.spec.objective
+        if isinstance(objective, HullObjective):
+            return HullProblem(objective.tolerance)
+        return PropertyProblem(objective.property, objective.direction, objective.threshold)
+
+    @property
+    def given_references(self) -> Mapping[str, float]:
+        """Energies of the elements that the spec gives, eV/atom; empty if computed."""
+        objective = self.spec.objective
+        if isinstance(objective, HullObjective) and isinstance(
+            objective.references, GivenReferences
+        ):
+            return objective.references.values
+        return {}
+
+    @property
+    def stop(self) -> Limits:
+        """The campaign's own stop rules."""
+        return Limits(**self.spec.stop.model_dump())
+
+    @property
+    def learning(self) -> LearnSettings:
+        """How the model is trained."""
+        return LearnSettings(ModelSettings(noise_floor=self.spec.surrogate.noise_floor))
+
+    @property
+    def proposing(self) -> ProposeSettings:
+        """How candidates are chosen."""
+        chosen = self.spec.acquisition
+        return ProposeSettings(
+            chosen.name, Shares(uncertainty=chosen.uncertainty_share, random=chosen.random_share)
+        )
+
+    def pool(self, folder: Path) -> PoolFile:
+        """Return the pool of the spec's sources, built where it is not there yet."""
+        sources = [source(each.source, each.settings, Path.cwd()) for each in self.spec.candidates]
+        checks = Checks(**self.spec.checks.model_dump(), elements=self.engine.elements())
+        rng = np.random.default_rng(self.spec.seed)
+        return build_pool(
+            sources, checks, rng, folder / "pools", scale=self.recipe.relaxes_cell
+        )
+
+    def described(self, file: PoolFile, folder: Path) -> Pool:
+        """Return a pool with the features that the spec asks for."""
+        name = self.spec.surrogate.descriptor
+        if name == "auto":
+            chosen: Descriptor = choose(list(islice(file.candidates(), SAMPLE)), file.elements)
+        else:
+            chosen = descriptor(name, file.elements)
+        pool, _ = pool_features(file, chosen, folder / "features")
+        return pool
+
+
+@dataclass(frozen=True)
+class Bench(Parts):
+    """A campaign's parts with its store, its pool and its cluster open."""
+
+    store: Store
+    owner: str
+    lost: threading.Event
+    """Set when somebody else took the campaign's lease over."""
+    file: PoolFile
+    pool: Pool
+    cluster: Cluster
+    desk: Desk
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Row of each structure id of the pool."""
+        return {each: row for row, each in enumerate(self.pool.ids)}
+
+
+def parts_of(spec: CampaignSpec) -> Parts:
+    """Look up what a spec names; nothing is opened and nothing is run.
+
+    Raises
+    ------
+    LeadlineError
+        If a profile is missing or wrong, or an engine cannot be set up.
+    """
+    profile = load_profile(spec.compute.profile)
+    return Parts(
+        spec=spec,
+        profile=profile,
+        engine=engine(spec.engine.name, spec.engine.settings, profile.site(spec.engine.name)),
+        recipe=recipe(spec.recipe.name, spec.recipe.settings),
+    )
+
+
+@contextmanager
+def opened(spec: CampaignSpec) -> Iterator[Bench]:
+    """Open everything that a campaign works with; refuse before anything is spent."""
+    parts = parts_of(spec)
+    folder = store_folder()
+    with ExitStack() as stack:
+        store = stack.enter_context(open_for(spec.store))
+        file = parts.pool(folder)
+        parts.engine.check(frozenset(file.elements))
+        owner = this_process()
+        enrol(store, spec, parts.engine, parts.recipe)
+        lost = stack.enter_context(leased(store, spec.name, owner))
+        cluster = stack.enter_context(open_cluster(parts.profile, spec.compute.workers))
+        pool = parts.described(file, folder)
+        root = parts.profile.calculations or folder / "calculations"
+        limit = spec.compute.time_limit
+        desk = Desk(
+            store=store,
+            dispatcher=Dispatcher(cluster.client),
+            engine=parts.engine,
+            recipe=parts.recipe,
+            root=root,
+            owner=owner,
+            campaign=spec.name,
+            cuts=spec.compute.cuts,
+            time_limit=None if limit is None else limit * 3600,
+            keep=spec.compute.keep,
+            judge=Judge(store, parts.recipe.relaxes_cell) if parts.recipe.relaxes_cell else None,
+        )
+        store.log(spec.name, "pool.built", file.sha256, file.report.to_plain())
+        yield Bench(
+            spec=spec,
+            profile=parts.profile,
+            engine=parts.engine,
+            recipe=parts.recipe,
+            store=store,
+            owner=owner,
+            lost=lost,
+            file=file,
+            pool=pool,
+            cluster=cluster,
+            desk=desk,
+        )

@@ -1,0 +1,198 @@
+"""The `leadline` command: thin; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    help="Find the stable structures for a fraction of the calculations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+File = Annotated[Path, typer.Argument(help="Campaign file (YAML).", show_default=False)]
+Name = Annotated[str, typer.Argument(help="Name of a campaign.", show_default=False)]
+Changes = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. stop.calculations=50."),
+]
+StoreFolder = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--store", metavar="DIR", help="Folder of the embedded store [.leadline]."),
+]
+Out = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--out", "-o", metavar="PATH", help="Where to write it."),
+]
+
+
+@app.command()
+def init(
+    name: Name,
+    example: Annotated[str, typer.Option(help="Which example to start from.")] = "cu-au",
+) -> None:
+    """Write a commented campaign file NAME.yaml to start from."""
+    from leadline.flows.examples import write_example
+
+    path = write_example(name, example, Path.cwd())
+    print(f"Wrote {path.name}. Next: leadline check {path.name}, then leadline run {path.name}")
+
+
+@app.command()
+def check(
+    file: File,
+    set_: Changes = None,
+    store: StoreFolder = None,
+    try_one: Annotated[
+        bool, typer.Option("--try-one", help="Compute the smallest candidate for real.")
+    ] = False,
+) -> None:
+    """Say whether a campaign can run: keys, engine, candidates, store, cluster."""
+    _use(store)
+    from leadline.flows.checking import check_campaign
+    from leadline.flows.spec_file import read_spec
+
+    spec = read_spec(file, set_ or (), os.environ)
+    raise typer.Exit(0 if check_campaign(spec, try_one=try_one, say=print) else 1)
+
+
+@app.command()
+def run(
+    file: File,
+    calculations: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Calculations that this run may start; then it rests."),
+    ] = None,
+    hours: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0.0, help="Hours that this run may take; then it rests."),
+    ] = None,
+    set_: Changes = None,
+    store: StoreFolder = None,
+) -> None:
+    """Start a campaign, or carry it on. Ctrl-C once rests, twice stops at once."""
+    _use(store)
+    from leadline.flows.running import run_campaign
+    from leadline.flows.spec_file import read_spec
+
+    spec = read_spec(file, set_ or (), os.environ)
+    run_campaign(spec, calculations, hours)
+
+
+@app.command()
+def status(
+    name: Annotated[Optional[str], typer.Argument(help="Campaign; all without it.")] = None,  # noqa: UP045
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    store: StoreFolder = None,
+) -> None:
+    """Say where campaigns stand."""
+    _use(store)
+    from leadline.flows.telling import status_json, status_words
+
+    print(status_json(name) if json else status_words(name))
+
+
+@app.command()
+def show(
+    name: Name,
+    id: Annotated[str, typer.Argument(metavar="ID", help="Start of a structure's or calculation's id, or a formula.")],
+    store: StoreFolder = None,
+) -> None:
+    """Show a structure or calculation: its numbers, why it was picked, its attempts."""
+    _use(store)
+    from leadline.flows.telling import show_words
+
+    print(show_words(name, id))
+
+
+@app.command()
+def report(name: Name, out: Out = None, store: StoreFolder = None) -> None:
+    """Write the report of a campaign: one page of HTML that needs nothing else."""
+    _use(store)
+    from leadline.flows.publishing import write_report
+    from leadline.flows.store_of import open_for
+
+    with open_for(write=False) as opened:
+        print(write_report(opened, name, out))
+
+
+@app.command()
+def export(
+    name: Name,
+    format: Annotated[str, typer.Option(help="extxyz, ase-db, cif or json.")] = "extxyz",
+    out: Out = None,
+    store: StoreFolder = None,
+) -> None:
+    """Write the finished calculations of a campaign for other programs."""
+    _use(store)
+    from leadline.flows.exporting import export
+
+    print(export(name, format, out))
+
+
+@app.command(name="import")
+def import_(
+    file: File,
+    results: Annotated[Path, typer.Argument(help="extxyz or ASE database with energies.")],
+    fingerprint: Annotated[
+        str,
+        typer.Option(help="Fingerprint of the engine that gave them; 'same' declares it this one's."),
+    ],
+    energy_key: Annotated[str, typer.Option(help="Key of the total energy in eV.")] = "energy",
+    set_: Changes = None,
+    store: StoreFolder = None,
+) -> None:
+    """Take in results that you already have, for the campaign of FILE."""
+    _use(store)
+    from leadline.flows.importing import import_results
+    from leadline.flows.spec_file import read_spec
+
+    spec = read_spec(file, set_ or (), os.environ)
+    print(import_results(spec, results, fingerprint, energy_key))
+
+
+@app.command()
+def backtest(
+    file: File,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy.")] = 20,
+    json: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--json", metavar="OUT", help="Write every pick and the summary."),
+    ] = None,
+    set_: Changes = None,
+) -> None:
+    """Run the loop over a finished data set, beside random, greedy and uncertainty."""
+    from leadline.flows.backtesting import backtest_file
+
+    print(backtest_file(file, set_ or (), seeds, json))
+
+
+def main() -> None:
+    """Run the command; what is wrong is said in plain words, and exits with 2."""
+    from leadline.surrogate.errors import LeadlineError
+
+    try:
+        app()
+    except LeadlineError as error:
+        print(f"leadline: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(0)
+
+
+def _use(store: Path | None) -> None:
+    """Let ``--store`` name the folder for everything that this process opens."""
+    if store is not None:
+        os.environ["LEADLINE_STORE"] = str(store)
+
+
+if __name__ == "__main__":
+    main()

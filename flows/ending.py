@@ -1,0 +1,83 @@
+"""How a run of a campaign ends: the state that is left, and the summary of it."""
+
+from __future__ import annotations
+
+from pymatgen.core import Structure
+from pymatgen.entries.computed_entries import ComputedStructureEntry
+
+from leadline.flows.summary import CampaignSummary, FoundPhase
+from leadline.surrogate.chance import expected_random_draws
+from leadline.surrogate.stopping import Verdict
+from leadline.tasks.answers import Answer
+from leadline.tasks.assess import Assessment
+from leadline.tasks.notebook import Notebook
+from leadline.tasks.store.records import CalculationState
+from leadline.tasks.structures import from_plain
+
+ON_HULL = 1e-6
+
+
+def found_phases(assessment: Assessment, book: Notebook) -> tuple[FoundPhase, ...]:
+    """Return the finds as a person reads them."""
+    nth = book.nth()
+    return tuple(
+        FoundPhase(
+            formula=find.answer.formula,
+            structure=find.answer.structure,
+            space_group=find.answer.space_group,
+            value=find.value,
+            energy_above_hull=find.energy_above_hull,
+            nth=nth.get(find.answer.structure, 0),
+        )
+        for find in assessment.finds
+    )
+
+
+def hull_entries(assessment: Assessment, book: Notebook) -> tuple[ComputedStructureEntry, ...]:
+    """Return what stands on the hull as pymatgen entries, elements included."""
+    on_hull = [
+        each
+        for each in book.answers
+        if assessment.above_hull.get(each.structure, 1.0) <= ON_HULL and each.final is not None
+    ]
+    return tuple(_entry(each) for each in on_hull)
+
+
+def summary_of(
+    name: str,
+    book: Notebook,
+    assessment: Assessment,
+    verdict: Verdict,
+    *,
+    state: str,
+    reason: str,
+    pool: int,
+    waiting: dict[str, str],
+) -> CampaignSummary:
+    """Return what a run came to."""
+    found = found_phases(assessment, book)
+    counted = sum(each.nth > 0 for each in found)
+    return CampaignSummary(
+        name=name,
+        state=state,
+        reason=reason,
+        found=found,
+        computed=book.ended,
+        pool=pool,
+        random_expected=expected_random_draws(pool, counted, counted) if counted else None,
+        entries=hull_entries(assessment, book),
+        failed=book.count(CalculationState.QUARANTINED),
+        waiting=waiting,
+        verdict={"stop": verdict.stop, "rule": verdict.rule, "evidence": dict(verdict.evidence)},
+    )
+
+
+def _entry(answer: Answer) -> ComputedStructureEntry:
+    assert answer.final is not None
+    structure: Structure = from_plain(answer.final)
+    return ComputedStructureEntry(
+        structure,
+        answer.energy * len(structure),
+        entry_id=answer.structure,
+        data={"calculation": answer.calculation, "space_group": answer.space_group},
+    )

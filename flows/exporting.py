@@ -1,0 +1,48 @@
+"""`leadline export`: the finished calculations of a campaign for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leadline.flows.store_of import open_for
+from leadline.tasks.export import ExportRow, export_campaign
+from leadline.tasks.viewing import CampaignReader
+
+SUFFIXES = {"extxyz": ".extxyz", "ase-db": ".db", "cif": "", "json": ".json"}
+
+
+def export(name: str, format_: str, out: Path | None) -> str:
+    """Write a campaign's answers and say where."""
+    with open_for(write=False) as store:
+        rows = _rows(CampaignReader.of(store, name))
+    path = out or Path(f"{name}{SUFFIXES.get(format_, '')}")
+    return f"Wrote {export_campaign(rows, format_, path)} calculations to {path}"
+
+
+def _rows(reader: CampaignReader) -> list[ExportRow]:
+    book, assessment = reader.book, reader.assessment
+    hull = bool(assessment.above_hull)
+    rows = []
+    for each in book.answers:
+        record, asked = book.calculations[each.calculation], book.structures[each.structure]
+        rows.append(
+            ExportRow(
+                structure=each.structure,
+                calculation=each.calculation,
+                formula=each.formula,
+                initial=asked.structure,
+                final=each.final,
+                energy=float(record.energy or 0.0),
+                forces=record.forces,
+                stress=record.stress,
+                formation_energy=assessment.values.get(each.structure) if hull else None,
+                energy_above_hull=assessment.above_hull.get(each.structure),
+                properties=record.properties,
+                engine=str(record.engine["name"]),
+                fingerprint=record.fingerprint,
+                recipe=str(record.recipe["name"]),
+                round=reader.round_of.get(each.structure),
+                provenance=asked.provenance,
+            )
+        )
+    return rows

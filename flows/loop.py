@@ -1,0 +1,399 @@
+"""The loop's hands: what campaign.py says in a line, done on real parts.
+
+Everything that decides what happens next is read from the store, so that a driver
+that was killed at any point is carried on by the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import numpy as np
+from prefect.settings import PREFECT_UI_URL
+
+from leadline.flows.bench import Bench
+from leadline.flows.dispatching import Dispatching
+from leadline.flows.ending import summary_of
+from leadline.flows.limits import RunLimits
+from leadline.flows.opening_round import reference_candidates
+from leadline.flows.progress import Progress as Shown
+from leadline.flows.steps import Steps
+from leadline.flows.summary import CampaignSummary
+from leadline.flows.watching import Watcher
+from leadline.surrogate.candidate import Candidate
+from leadline.surrogate.explain import without_model
+from leadline.surrogate.stopping import Progress, Verdict, verdict
+from leadline.tasks.assess import Assessment, Find, assess
+from leadline.tasks.calculate import Outcome
+from leadline.tasks.errors import ConfigurationError
+from leadline.tasks.learn import Learned, learn
+from leadline.tasks.ledger import Ledger
+from leadline.tasks.metrics import barren_rounds, prequential
+from leadline.tasks.notebook import Notebook
+from leadline.tasks.propose import Outlook, Pick, pool_outlook, propose, start_picks
+from leadline.tasks.recording import (
+    NPZ,
+    calculation_of,
+    predictions_of,
+    proposal_of,
+    structure_record,
+)
+from leadline.tasks.store.records import (
+    ArtefactRef,
+    Calculation,
+    CalculationState,
+    CampaignState,
+    ProposalState,
+    Round,
+    SurrogateRecord,
+)
+from leadline.tasks.training import training_set
+
+State = CalculationState
+
+
+class Loop:
+    """One run of a campaign: from what the store knows, as far as the limits allow."""
+
+    def __init__(self, bench: Bench, limits: RunLimits, watcher: Watcher) -> None:
+        self.bench, self.limits, self.watcher = bench, limits, watcher
+        self.name, self.store = bench.spec.name, bench.store
+        self.book = Notebook.read(bench.store, self.name)
+        self.rounds = {each.number: each for each in bench.store.rounds(self.name)}
+        self.ledger = Ledger()
+        self.steps = Steps()
+        self.learned: Learned | None = None
+        self.outlook: Outlook | None = None
+        self.assessment = Assessment()
+        self.dispatching = Dispatching(bench.desk, bench.cluster.slots, limits, watcher)
+        self.after_assessing: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Say that the campaign runs, and what became of it if that ends in an error."""
+        self.store.set_campaign_state(self.name, CampaignState.RUNNING, "a run works on it")
+        try:
+            yield
+        except ConfigurationError as error:
+            self.store.set_campaign_state(self.name, CampaignState.FAILED, str(error))
+            raise
+        except BaseException as error:
+            reason = f"its run ended by {type(error).__name__}: {error}"
+            self.store.set_campaign_state(self.name, CampaignState.RESTING, reason)
+            raise
+
+    def resume(self) -> None:
+        """Carry on what an earlier run left: picks to queue, calculations to end."""
+        left = self.book.unended
+        if left:
+            self.watcher.note(f"carrying on {len(left)} calculations that an earlier run left")
+        self.dispatching.add((each, self._formula(each.structure)) for each in left)
+        self._queue()
+        self.calculate()
+
+    def learn(self) -> None:
+        """Train on what is known, and say what it means for the whole pool."""
+        bench = self.bench
+        self.assessment = assess(
+            self.book.answers, bench.problem, bench.pool.elements, bench.given_references
+        )
+        training = training_set(self.book.answers, self.assessment, bench.rows)
+        if len(training) < 2:
+            self.learned = self.outlook = None
+            return
+        with self.ledger.timed("learning"):
+            self.learned = self.steps.do(
+                "learn",
+                f"learn from {len(training)} labels",
+                lambda: learn(bench.pool, training, bench.learning, self.learned),
+            )
+            self.outlook = pool_outlook(
+                self.learned,
+                bench.pool,
+                bench.problem,
+                bench.proposing,
+                self._rng("outlook"),
+                closed=self.book.closed(bench.rows),
+            )
+
+    def assess(self) -> Verdict:
+        """Close the rounds that have ended, and ask the stop rules."""
+        found = verdict(self.bench.stop, self._progress())
+        self._close_rounds(found)
+        self.after_assessing()
+        self.show()
+        return found
+
+    def propose(self) -> None:
+        """Pick, and store each pick with its reasons before any answer is read."""
+        number = len(self.rounds)
+        with self.ledger.timed("proposing"):
+            if number == 0:
+                self._commit_references()
+            else:
+                picks = self.steps.do("propose", f"propose round {number}", self._picks)
+                self._commit(picks, self.bench.file.some([each.id for each in picks]))
+        self._queue()
+
+    def calculate(self) -> None:
+        """Run what waits: all of a round in batch mode, until one ends in steady mode."""
+        with self.ledger.timed("calculating"):
+            self.dispatching.run(
+                until_one=self.bench.spec.compute.mode == "steady", ended=self._ended
+            )
+
+    @property
+    def goes_on(self) -> bool:
+        """True while nothing asks this run to rest."""
+        return not self.why_rest
+
+    @property
+    def why_rest(self) -> str:
+        """Why this run ends although no stop rule has answered, in words; or ''."""
+        if self.bench.lost.is_set():
+            return "another driver has taken the campaign over"
+        if self.watcher.stop_requested:
+            return "stopped by hand"
+        if reached := self.limits.reached():
+            return reached
+        if self.dispatching.stuck and not self._room():
+            return next(iter(self.dispatching.stuck.values()))
+        return ""
+
+    def end(self, verdict: Verdict) -> CampaignSummary:
+        """Leave the campaign in a state that says why, and return what it came to."""
+        state = CampaignState.STOPPED if verdict.stop else CampaignState.RESTING
+        reason = verdict.words if verdict.stop else f"Resting: {self.why_rest}."
+        self.store.set_campaign_state(self.name, state, reason)
+        return summary_of(
+            self.name,
+            self.book,
+            self.assessment,
+            verdict,
+            state=str(state),
+            reason=reason,
+            pool=len(self.bench.pool),
+            waiting=self.dispatching.stuck,
+        )
+
+    def show(self, message: str = "") -> None:
+        """Show how far the campaign has come."""
+        book, bench = self.book, self.bench
+        finds = self.assessment.finds
+        self.watcher.show(
+            Shown(
+                campaign=self.name,
+                message=message,
+                round=max(self.rounds, default=0),
+                pool=len(bench.pool),
+                spent=book.ended,
+                budget=bench.spec.stop.calculations,
+                running=len(self.dispatching.running),
+                done=book.count(State.DONE),
+                failed=book.count(State.FAILED),
+                quarantined=book.count(State.QUARANTINED),
+                cut=book.count(State.CUT),
+                best=_best(finds),
+                found=tuple(find.answer.formula for find in finds),
+                finds_left=self.outlook.expected_missed if self.outlook else None,
+                elapsed=time.monotonic() - self.limits.begun,
+                time_limit=self.limits.hours and self.limits.hours * 3600,
+                prefect=PREFECT_UI_URL.value() or "",
+                dask=bench.cluster.dashboard or "",
+            )
+        )
+
+    def _picks(self) -> list[Pick]:
+        bench, number = self.bench, len(self.rounds)
+        closed = self.book.closed(bench.rows)
+        rng = self._rng("picks")
+        if self.learned is None:
+            size = bench.spec.start.random if number == 1 else None
+            return start_picks(bench.pool, self._room(size), rng, closed)
+        return propose(
+            self.learned,
+            bench.pool,
+            bench.problem,
+            bench.proposing,
+            self._room(),
+            rng,
+            pending=self.book.pending(bench.rows),
+            closed=closed,
+        )
+
+    def _room(self, size: int | None = None) -> int:
+        """Return how many picks the next round may hold."""
+        spec = self.bench.spec
+        steady = spec.compute.mode == "steady" and size is None
+        wanted = self.dispatching.free if steady else size or spec.acquisition.batch
+        bounds = [
+            None if spec.stop.calculations is None
+            else spec.stop.calculations - len(self.book.picks),
+            self.limits.room(),
+        ]
+        return max(min([wanted, *(each for each in bounds if each is not None)]), 0)
+
+    def _commit_references(self) -> None:
+        candidates = reference_candidates(self.bench.spec, self.bench.file)
+        picks = [
+            Pick(self.bench.rows.get(each.id, -1), each.id, without_model("reference"))
+            for each in candidates
+        ]
+        self._commit(picks, candidates)
+
+    def _commit(self, picks: Sequence[Pick], candidates: Sequence[Candidate]) -> None:
+        """Store a round: picks, structures, model, predictions, and the round last."""
+        number = len(self.rounds)
+        proposals = [proposal_of(self.name, number, rank, each) for rank, each in enumerate(picks)]
+        structures = [structure_record(each) for each in candidates]
+        with self.ledger.timed("store"):
+            committed = Round(
+                campaign=self.name,
+                number=number,
+                counts={"proposed": len(picks)},
+                metrics=self._metrics(),
+                predictions=self._keep_predictions(),
+            )
+            self.store.commit_round(committed, proposals, structures, self._surrogate(number))
+        self.rounds[number] = committed
+        self.book.add(proposals, structures)
+
+    def _queue(self) -> None:
+        """Queue the calculation of each pick; a done one answers without an engine."""
+        bench, new = self.bench, self.book.unlinked
+        wanted = [
+            calculation_of(
+                each.structure, bench.engine, bench.recipe, bench.fingerprint, self.name
+            )
+            for each in new
+        ]
+        with self.ledger.timed("store"), self.store.step():
+            stored = self.store.ensure_calculations(wanted)
+            for proposal, record in zip(new, stored, strict=True):
+                self.store.set_proposal(
+                    self.name,
+                    proposal.round,
+                    proposal.rank,
+                    ProposalState.LINKED,
+                    calculation=record.id,
+                )
+        for proposal, record in zip(new, stored, strict=True):
+            self.book.link(proposal, record)
+        open_ = [each for each in stored if each.state not in (State.DONE, State.QUARANTINED)]
+        self.dispatching.add((each, self._formula(each.structure)) for each in open_)
+
+    def _ended(self, outcome: Outcome) -> None:
+        record = outcome.calculation
+        asked = self.store.structure(record.structure)
+        if asked is not None:
+            self.book.structures[asked.id] = asked
+        self.book.take_in(record)
+        self.ledger.charge("engine", float(record.times.get("wall", 0.0)))
+        if outcome.failure is not None:
+            words = outcome.waiting or outcome.failure.message
+            self.watcher.note(f"{self._formula(record.structure)}: {outcome.state}: {words}")
+        self.show()
+
+    def _progress(self) -> Progress:
+        metrics = prequential(self.book, self.assessment.values)
+        closed = set(self.book.closed(self.bench.rows))
+        return Progress(
+            calculations=self.book.ended,
+            hours=self._hours(),
+            unknown=len(self.bench.pool) - len(closed),
+            barren_rounds=barren_rounds(
+                self.book, self.assessment.finds, self.bench.spec.acquisition.batch
+            ),
+            expected_missed=self.outlook.expected_missed if self.outlook else None,
+            z_spread=metrics.get("z_std"),
+            predictions=int(metrics.get("count") or 0),
+        )
+
+    def _hours(self) -> float:
+        """Wall time of all runs that ended rounds, and of this one."""
+        earlier = sum(each.ledger.get("wall", 0.0) for each in self.rounds.values())
+        return (earlier + self.ledger.wall) / 3600
+
+    def _close_rounds(self, found: Verdict) -> None:
+        """Write down what the rounds that have ended came to; the last one has the verdict."""
+        waiting = {each.id for each in self.book.unended}
+        open_rounds = [each for each in self.rounds.values() if each.state == "open"]
+        for each in open_rounds:
+            mine = [pick for pick in self.book.proposals if pick.round == each.number]
+            if any(pick.calculation in waiting or pick.calculation is None for pick in mine):
+                continue
+            last = each is open_rounds[-1]
+            changes = {
+                "state": "assessed",
+                "counts": {"proposed": len(mine), **self._counts()},
+                "metrics": self._metrics(),
+                "hull": tuple(
+                    {
+                        "structure": find.answer.structure,
+                        "formula": find.answer.formula,
+                        "value": find.value,
+                        "energy_above_hull": find.energy_above_hull,
+                    }
+                    for find in self.assessment.finds
+                ),
+                "ledger": self.ledger.plain() if last else {},
+                "verdict": asdict(found) if last else None,
+            }
+            with self.ledger.timed("store"):
+                self.store.update_round(self.name, each.number, **changes)
+            self.rounds[each.number] = Round(**{**vars(each), **changes})
+            if last:
+                self.ledger = Ledger()
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "pool": len(self.bench.pool),
+            "ended": self.book.ended,
+            "done": self.book.count(State.DONE),
+            "quarantined": self.book.count(State.QUARANTINED),
+            "found": len(self.assessment.finds),
+        }
+
+    def _metrics(self) -> dict[str, float | None]:
+        metrics = dict(prequential(self.book, self.assessment.values))
+        metrics["expected_missed"] = self.outlook.expected_missed if self.outlook else None
+        return metrics
+
+    def _surrogate(self, number: int) -> SurrogateRecord | None:
+        learned = self.learned
+        if learned is None:
+            return None
+        return SurrogateRecord(
+            campaign=self.name,
+            round=number,
+            hyperparameters=learned.model.hyperparameters,
+            training_digest=learned.digest,
+            training_size=len(learned.training),
+            calibration=learned.calibration,
+            notes=learned.notes,
+        )
+
+    def _keep_predictions(self) -> ArtefactRef | None:
+        if self.outlook is None:
+            return None
+        data = predictions_of(self.bench.pool, self.outlook).to_npz()
+        return self.store.artefacts.put(data, NPZ)
+
+    def _formula(self, structure: str) -> str:
+        record = self.book.structures.get(structure)
+        return record.formula if record else structure[:8]
+
+    def _rng(self, what: str) -> np.random.Generator:
+        """Return chance that a resumed driver draws again: by seed, round and purpose."""
+        return np.random.default_rng([self.bench.spec.seed, len(self.rounds), *what.encode()])
+
+
+def _best(finds: Sequence[Find]) -> str:
+    if not finds:
+        return ""
+    lowest = min(finds, key=lambda find: find.value)
+    unit = "" if lowest.energy_above_hull is None else " eV/atom"
+    return f"{lowest.answer.formula} {lowest.value:.4g}{unit}"

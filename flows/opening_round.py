@@ -1,0 +1,50 @@
+"""Round 0: what formation energies are measured from; it counts against no budget."""
+
+from __future__ import annotations
+
+import numpy as np
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Structure
+
+from leadline.flows.spec import CampaignSpec, ComputedReferences, HullObjective
+from leadline.surrogate.candidate import Candidate
+from leadline.tasks.candidates.pool import PoolFile
+from leadline.tasks.references import reference_structures
+from leadline.tasks.structures import structure_id
+
+
+def reference_candidates(spec: CampaignSpec, file: PoolFile) -> list[Candidate]:
+    """Return the elements' phases to compute before the first pick.
+
+    The phases named in ``objective.references.phases``, or each element's structure
+    at room temperature; where the pool holds the same crystal, the pool's own cell
+    stands for it. An engine that answers from a data set has the pool's alone.
+    """
+    objective = spec.objective
+    if not isinstance(objective, HullObjective):
+        return []
+    references = objective.references
+    if not isinstance(references, ComputedReferences):
+        return []
+    own = file.some([file.ids[row] for row in np.flatnonzero(file.fractions.max(axis=1) == 1.0)])
+    if spec.engine.name == "replay":
+        return own
+    found: dict[str, Candidate] = {}
+    for element in file.elements:
+        for name, structure in reference_structures(element, references.phases.get(element, ())):
+            candidate = _in_pool(structure, own) or Candidate(
+                structure_id(structure),
+                structure,
+                {"source": "reference", "element": element, "phase": name},
+            )
+            found[candidate.id] = candidate
+    return list(found.values())
+
+
+def _in_pool(structure: Structure, own: list[Candidate]) -> Candidate | None:
+    matcher = StructureMatcher(scale=True)
+    for candidate in own:
+        material = candidate.material
+        if isinstance(material, Structure) and matcher.fit(structure, material):
+            return candidate
+    return None

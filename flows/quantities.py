@@ -1,0 +1,44 @@
+"""Quantities in a campaign file: a bare number in the unit named, or a string with a unit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+_QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)?\s*")
+
+ENERGY_PER_ATOM = {"eV/atom": 1.0, "meV/atom": 1e-3}
+TIME = {"h": 1.0, "hours": 1.0, "min": 1 / 60, "minutes": 1 / 60, "s": 1 / 3600, "d": 24.0}
+
+
+def quantity(unit: str, factors: Mapping[str, float]) -> Callable[[Any], float]:
+    """Return a reader of numbers in ``unit`` and of strings in any unit of ``factors``."""
+
+    def read(value: Any) -> float:
+        allowed = f"a number in {unit}, or a number with one of: {', '.join(factors)}"
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError(f"is {value!r}; allowed is {allowed}")
+        number, factor = _split(value, factors)
+        if number is None or factor is None or not math.isfinite(number):
+            raise ValueError(f"is {value!r}; allowed is {allowed}")
+        return number * factor
+
+    return read
+
+
+def _split(value: float | str, factors: Mapping[str, float]) -> tuple[float | None, float | None]:
+    if not isinstance(value, str):
+        return float(value), 1.0
+    match = _QUANTITY.fullmatch(value)
+    if match is None:
+        return None, None
+    unit = (match[2] or "").strip()
+    return float(match[1]), 1.0 if not unit else factors.get(unit)
+
+
+EnergyPerAtom = Annotated[float, BeforeValidator(quantity("eV/atom", ENERGY_PER_ATOM))]
+Hours = Annotated[float, BeforeValidator(quantity("hours", TIME))]

@@ -1,0 +1,90 @@
+"""`leadline run`: a campaign on this terminal, recorded by Prefect."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+
+from leadline.flows.prefect_server import prefect_server
+from leadline.flows.progress import ProgressDisplay
+from leadline.flows.spec import CampaignSpec
+from leadline.flows.summary import CampaignSummary
+from leadline.flows.watching import DISPLAY
+
+
+def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | None) -> None:
+    """Run a campaign with a live display, and print what it came to."""
+    with prefect_server(meanwhile=_import_campaign) as server:
+        from leadline.flows.campaign import campaign
+
+        with ProgressDisplay() as display, _shown_on(display):
+            display.note(server.words)
+            summary = campaign(spec, calculations, hours)
+    print_summary(summary, str(_report(spec)))
+
+
+def print_summary(summary: CampaignSummary, report: str) -> None:
+    """Print what a run came to, as a stranger would want to read it."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    if summary.found:
+        console.print(_table(summary))
+    else:
+        console.print("Nothing found yet.")
+    console.print(
+        f"Computed {summary.computed} of {summary.pool} candidates"
+        + (f"; {summary.failed} in quarantine" if summary.failed else "")
+        + "."
+    )
+    if summary.random_expected is not None:
+        console.print(
+            f"A random search is expected to need {summary.random_expected:.0f} calculations for "
+            "the same finds (hypergeometric, on the condition that these are all there are)."
+        )
+    console.print(f"{summary.state.capitalize()}: {summary.reason}")
+    for calculation, why in summary.waiting.items():
+        console.print(f"Waiting: {calculation[:12]}: {why}")
+    console.print(f"Report: {report}")
+
+
+def _table(summary: CampaignSummary) -> Table:
+    hull = summary.found[0].energy_above_hull is not None
+    table = Table(title=f"{summary.name}: {len(summary.found)} found", title_justify="left", box=None)
+    table.add_column("phase")
+    table.add_column("space group")
+    table.add_column("formation energy (eV/atom)" if hull else "value", justify="right")
+    if hull:
+        table.add_column("above hull (meV/atom)", justify="right")
+    table.add_column("calculation", justify="right")
+    for each in summary.found:
+        above = [f"{(each.energy_above_hull or 0.0) * 1e3:.2f}"] if hull else []
+        nth = str(each.nth) if each.nth else "known"
+        table.add_row(each.formula, each.space_group, f"{each.value:.4f}", *above, nth)
+    return table
+
+
+@contextmanager
+def _shown_on(display: ProgressDisplay) -> Iterator[None]:
+    token = DISPLAY.set(display)
+    try:
+        yield
+    finally:
+        DISPLAY.reset(token)
+
+
+def _import_campaign() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import leadline.flows.campaign
+
+
+def _report(spec: CampaignSpec) -> object:
+    from leadline.flows.publishing import write_report
+    from leadline.flows.store_of import open_for
+
+    with open_for(spec.store, write=False) as store:
+        return write_report(store, spec.name)

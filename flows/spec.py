@@ -1,0 +1,344 @@
+"""CampaignSpec: everything that a campaign is, validated before anything runs.
+
+An unknown key, a wrong unit or an impossible combination is refused with its YAML
+path, what was found and what is allowed. A spec holds no command, no path of a
+program and no secret: those live on the machine, in profiles and the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from leadline.flows.quantities import EnergyPerAtom, Hours
+from leadline.tasks.errors import SpecError
+
+FORMAT = 1
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+HULL_ACQUISITIONS = (
+    "stable-probability",
+    "hull-improvement",
+    "lower-confidence-bound",
+)
+PROPERTY_ACQUISITIONS = ("log-expected-improvement", "upper-confidence-bound")
+ANY_ACQUISITIONS = ("auto", "greedy", "uncertainty", "random")
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys are refused, nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Named(BaseModel):
+    """A part that a table resolves: its name, and the settings of what is named."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+def _accepted(look_up: Callable[[], object]) -> None:
+    """Let pydantic gather what a table refuses, with the path of the section."""
+    try:
+        look_up()
+    except SpecError as error:
+        raise ValueError(str(error)) from None
+
+
+class SourceSpec(Named):
+    """A source of candidates and its settings."""
+
+    source: str = Field(description="orderings, prototypes, files, dataset, or an installed one")
+
+    @model_validator(mode="after")
+    def _settings_hold(self) -> SourceSpec:
+        from leadline.tasks.candidates.table import source_settings
+
+        _accepted(lambda: source_settings(self.source, self.settings))
+        return self
+
+
+class EngineSpec(Named):
+    """The engine that computes structures, and its settings."""
+
+    name: str = Field(description="emt, espresso, replay, or an installed one")
+
+    @model_validator(mode="after")
+    def _settings_hold(self) -> EngineSpec:
+        from leadline.tasks.engines.table import engine_settings
+
+        _accepted(lambda: engine_settings(self.name, self.settings))
+        return self
+
+
+class RecipeSpec(Named):
+    """What is computed with the engine, and to what tolerance."""
+
+    name: str = Field(default="static", description="static or relax")
+
+    @model_validator(mode="after")
+    def _settings_hold(self) -> RecipeSpec:
+        from leadline.tasks.recipes.table import recipe_settings
+
+        _accepted(lambda: recipe_settings(self.name, self.settings))
+        return self
+
+
+class ComputedReferences(Section):
+    """Elements computed by the campaign's own engine: the lowest of the phases named."""
+
+    kind: Literal["computed"] = "computed"
+    phases: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="phases to try for each element, e.g. {Fe: [bcc, fcc]}; "
+        "without an entry, the element's structure at room temperature",
+    )
+
+
+class GivenReferences(Section):
+    """Energies of the elements, computed elsewhere with the same settings."""
+
+    kind: Literal["values"]
+    values: dict[str, float] = Field(description="energy of each element, eV/atom")
+    fingerprint: str = Field(
+        default="", description="fingerprint of the engine that gave them; must be the campaign's"
+    )
+
+
+class FittedReferences(Section):
+    """Energies of the elements fitted to the labels: no claim about hulls."""
+
+    kind: Literal["fitted"]
+
+
+References = Annotated[
+    ComputedReferences | GivenReferences | FittedReferences, Field(discriminator="kind")
+]
+
+
+class HullObjective(Section):
+    """Find every phase on, or within ``tolerance`` of, the convex hull."""
+
+    kind: Literal["hull"] = "hull"
+    tolerance: EnergyPerAtom = Field(
+        default=0.001, ge=0, le=1, description="eV/atom above the hull that still counts as found"
+    )
+    references: References = Field(default_factory=ComputedReferences)
+
+    @model_validator(mode="after")
+    def _references_carry_a_hull(self) -> HullObjective:
+        if self.references.kind == "fitted":
+            raise ValueError(
+                "references.kind is 'fitted', which makes no claim about a hull; "
+                "allowed for kind hull: computed, values"
+            )
+        return self
+
+
+class PropertyObjective(Section):
+    """Minimise or maximise one property."""
+
+    kind: Literal["property"]
+    property: str = Field(description="name of the property as the engine or data set gives it")
+    direction: Literal["minimise", "maximise"] = "minimise"
+    threshold: float | None = Field(
+        default=None, description="a value this good counts as found, in the property's unit"
+    )
+
+
+Objective = Annotated[HullObjective | PropertyObjective, Field(discriminator="kind")]
+
+
+class ChecksSpec(Section):
+    """What a candidate must be to enter the pool."""
+
+    shortest_distance: float = Field(
+        default=0.6, ge=0, le=1.5, description="of two atoms, in sums of their covalent radii"
+    )
+    max_sites: int = Field(default=200, ge=1, description="atoms in a cell")
+    charge_balance: bool = Field(default=False, description="drop what cannot be charge-neutral")
+
+
+class SurrogateSpec(Section):
+    """The Gaussian process and its features."""
+
+    descriptor: str = Field(
+        default="auto", description="auto, composition, soap, pair-correlations, or installed"
+    )
+    noise_floor: float = Field(
+        default=1e-6, gt=0, le=1, description="least noise variance, in variances of the target"
+    )
+
+
+class AcquisitionSpec(Section):
+    """Which candidates are worth a calculation."""
+
+    name: str = Field(default="auto", description="auto picks by the objective")
+    batch: int = Field(default=10, ge=1, le=1000, description="picks of a round")
+    uncertainty_share: float = Field(
+        default=0.1, ge=0, le=1, description="share of picks by uncertainty alone"
+    )
+    random_share: float = Field(
+        default=0.1, ge=0, le=1, description="share of picks at random, which keep calibration honest"
+    )
+
+    @model_validator(mode="after")
+    def _shares_leave_room(self) -> AcquisitionSpec:
+        if self.uncertainty_share + self.random_share > 1:
+            raise ValueError(
+                f"uncertainty_share + random_share is {self.uncertainty_share + self.random_share:g}; "
+                "at most 1 is allowed"
+            )
+        return self
+
+
+class ComputeSpec(Section):
+    """Where calculations run; the machine itself is described by a profile."""
+
+    profile: str = Field(
+        default="local", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="machine profile"
+    )
+    workers: int | None = Field(
+        default=None, ge=1, le=10_000, description="calculations at once; default: the profile's"
+    )
+    mode: Literal["batch", "steady"] = Field(
+        default="batch", description="batch waits for a round; steady refills each free worker"
+    )
+    time_limit: Hours | None = Field(
+        default=None, gt=0, description="hours after which one calculation is ended"
+    )
+    cuts: int = Field(
+        default=3, ge=1, le=100, description="losses in a row before a calculation waits for a person"
+    )
+    keep: Literal["all", "failed", "none"] = Field(
+        default="failed", description="raw files of which calculations stay"
+    )
+
+
+class StoreSpec(Section):
+    """Where records are kept; the embedded store of the working folder by default."""
+
+    uri_from: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$",
+        description="environment variable or Prefect secret block that holds the MongoDB URI",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_uri(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "uri" in data:
+            raise ValueError(
+                "uri is not allowed, since specs are stored and shown; set LEADLINE_MONGODB_URI, or "
+                "name an environment variable or a Prefect secret block in store.uri_from"
+            )
+        return data
+
+
+class KnownSpec(Section):
+    """Results that people already have, computed with this campaign's settings."""
+
+    path: str = Field(description="extxyz or ASE database with energies")
+    energy_key: str = Field(
+        default="energy", description="info key of the total energy in eV; `energy` is ASE's own"
+    )
+    fingerprint: str = Field(
+        description="fingerprint of the engine that gave them, or 'same' to declare it this one's"
+    )
+
+
+class StartSpec(Section):
+    """How the campaign begins."""
+
+    random: int = Field(default=10, ge=1, description="random picks of the first round")
+    known: list[KnownSpec] = Field(default_factory=list, description="results at hand")
+
+
+class StopSpec(Section):
+    """When the campaign has done enough: the first rule that answers stops it."""
+
+    calculations: int | None = Field(
+        default=None, ge=1, description="calculations, the elements not counted"
+    )
+    hours: Hours | None = Field(default=None, gt=0, description="hours of wall time, all runs")
+    rounds_without_discovery: int | None = Field(
+        default=None, ge=1, description="rounds in a row that found nothing new"
+    )
+    expected_missed: float | None = Field(
+        default=0.5, gt=0, description="stop when fewer phases than this are expected to be missing"
+    )
+
+
+class CampaignSpec(Section):
+    """Everything that a campaign is."""
+
+    leadline: Literal[1] = Field(default=FORMAT, description="version of this file's format")
+    name: str = Field(pattern=NAME, description="lower-case letters, digits and dashes")
+    description: str = Field(default="", description="for people")
+    seed: int = Field(default=0, ge=0, description="of every random choice")
+    objective: Objective = Field(default_factory=HullObjective)
+    candidates: list[SourceSpec] = Field(min_length=1)
+    checks: ChecksSpec = Field(default_factory=ChecksSpec)
+    engine: EngineSpec
+    recipe: RecipeSpec = Field(default_factory=RecipeSpec)
+    surrogate: SurrogateSpec = Field(default_factory=SurrogateSpec)
+    acquisition: AcquisitionSpec = Field(default_factory=AcquisitionSpec)
+    compute: ComputeSpec = Field(default_factory=ComputeSpec)
+    store: StoreSpec = Field(default_factory=StoreSpec)
+    start: StartSpec = Field(default_factory=StartSpec)
+    stop: StopSpec = Field(default_factory=StopSpec)
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _hull_is_the_default_kind(cls, value: Any) -> Any:
+        return {"kind": "hull", **value} if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _combination_is_possible(self) -> CampaignSpec:
+        for refuse in (self._acquisition_fits, self._budget_fits, self._recipe_fits):
+            refuse()
+        return self
+
+    def _acquisition_fits(self) -> None:
+        from leadline.surrogate.acquisition import ACQUISITIONS
+
+        name, kind = self.acquisition.name, self.objective.kind
+        other = PROPERTY_ACQUISITIONS if kind == "hull" else HULL_ACQUISITIONS
+        allowed = [known for known in ACQUISITIONS if known not in other]
+        if name not in allowed:
+            raise ValueError(
+                f"acquisition.name is {name!r}, objective.kind is {kind!r}; "
+                f"allowed with it: {', '.join(allowed)}"
+            )
+
+    def _budget_fits(self) -> None:
+        budget = self.stop.calculations
+        if budget is not None and self.start.random > budget:
+            raise ValueError(
+                f"start.random is {self.start.random}, stop.calculations is {budget}; "
+                "the first round cannot be larger than the budget"
+            )
+        if all(
+            rule is None
+            for rule in (
+                self.stop.calculations,
+                self.stop.hours,
+                self.stop.rounds_without_discovery,
+                self.stop.expected_missed,
+            )
+        ):
+            raise ValueError("stop has no rule; give at least one of: " + ", ".join(StopSpec.model_fields))
+
+    def _recipe_fits(self) -> None:
+        if self.engine.name == "replay" and self.recipe.name != "static":
+            raise ValueError(
+                f"recipe.name is {self.recipe.name!r}, engine.name is 'replay', which answers "
+                "from a data set and relaxes nothing; allowed: static"
+            )

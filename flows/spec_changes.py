@@ -1,0 +1,92 @@
+"""A campaign meets its file again: harmless changes are a version, others are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from leadline.flows.packages import package_versions
+from leadline.flows.spec import CampaignSpec, HullObjective, Objective
+from leadline.tasks.engines.engine import Engine
+from leadline.tasks.errors import SpecChangeError
+from leadline.tasks.recipes.recipe import Recipe
+from leadline.tasks.store.records import Calculation, Campaign
+from leadline.tasks.store.store import Store
+
+
+def enrol(store: Store, spec: CampaignSpec, engine: Engine, recipe: Recipe) -> Campaign:
+    """Create the campaign, or carry it on under a file that may have changed.
+
+    Raises
+    ------
+    SpecChangeError
+        If the change would put labels of two kinds into one campaign.
+    """
+    plain = spec.model_dump(mode="json")
+    known = store.campaign(spec.name)
+    if known is None:
+        store.create_campaign(
+            Campaign(spec.name, plain, packages=package_versions(), server=store.kind)
+        )
+    elif known.spec != plain:
+        refuse_mixing(known, spec, label_of(store, spec.name), engine, recipe)
+        store.new_spec_version(spec.name, plain, reason=changed_keys(known.spec, plain))
+    found = store.campaign(spec.name)
+    assert found is not None, "it was just created or read"
+    return found
+
+
+def refuse_mixing(
+    known: Campaign,
+    spec: CampaignSpec,
+    label: Calculation | None,
+    engine: Engine,
+    recipe: Recipe,
+) -> None:
+    """Refuse a spec whose labels would not stand beside those of the campaign."""
+    reasons = []
+    if label and label.fingerprint != engine.fingerprint():
+        reasons.append(
+            f"engine: its fingerprint is {engine.fingerprint()[:12]}, the campaign's results "
+            f"have {label.fingerprint[:12]}; energies of different settings do not mix"
+        )
+    if label and _recipe_of(label) != recipe.id:
+        reasons.append(
+            f"recipe: is {recipe.id}, the campaign's results were computed by {_recipe_of(label)}"
+        )
+    before = CampaignSpec.model_validate(known.spec).objective
+    if _question(before) != _question(spec.objective):
+        reasons.append("objective: another kind, property, direction or other references")
+    if reasons:
+        raise SpecChangeError(
+            f"campaign {spec.name!r} cannot go on with this file, which would mix labels:\n  "
+            + "\n  ".join(reasons)
+            + "\nGive the file another name to start a campaign of its own (finished "
+            "calculations are shared), or take the change back"
+        )
+
+
+def label_of(store: Store, name: str) -> Calculation | None:
+    """Return one calculation of the campaign, or None before the first."""
+    linked = (each.calculation for each in store.proposals(name) if each.calculation)
+    first = next(linked, None)
+    return None if first is None else store.calculation(first)
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return the keys that differ, as a person reads them."""
+    keys = sorted({*before, *after})
+    return "changed: " + ", ".join(key for key in keys if before.get(key) != after.get(key))
+
+
+def _recipe_of(label: Calculation) -> str:
+    from leadline.tasks.recipes.table import recipe
+
+    return recipe(label.recipe["name"], label.recipe["settings"]).id
+
+
+def _question(objective: Objective) -> tuple[Any, ...]:
+    """What decides the meaning of a label; tolerance and threshold only what counts as found."""
+    if isinstance(objective, HullObjective):
+        return ("hull", objective.references.model_dump_json())
+    return ("property", objective.property, objective.direction)

@@ -1,0 +1,241 @@
+"""Campaign files: read, changed by ``--set``, and refused in plain words."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from leadline.flows.spec import FORMAT, CampaignSpec
+from leadline.tasks.errors import SpecError
+
+DATA = "${LEADLINE_DATA}"
+PATH_KEYS = frozenset({"path", "paths"})
+TAGS = frozenset({"hull", "property", "computed", "values", "fitted"})
+SECRET_SCHEMES = ("mongodb://", "mongodb+srv://")
+
+
+def read_spec(
+    file: Path, changes: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> CampaignSpec:
+    """Return the campaign that a file describes.
+
+    Parameters
+    ----------
+    file
+        Campaign file; relative paths in it start from its folder.
+    changes
+        ``key.path=value`` pairs, values in YAML, applied over the file.
+    environment
+        Where ``LEADLINE_DATA`` is looked up; without it, ``data`` in the
+        working folder.
+
+    Raises
+    ------
+    SpecError
+        With a line for each key that is wrong.
+    """
+    data = _parsed(file)
+    for change in changes:
+        _apply(data, change)
+    root = Path((environment or {}).get("LEADLINE_DATA", "data")).resolve()
+    data = {key: _placed(value, root, file.resolve().parent, key) for key, value in data.items()}
+    return spec_from(data, str(file))
+
+
+def spec_from(data: Mapping[str, Any], origin: str) -> CampaignSpec:
+    """Return the campaign that plain data describe; ``origin`` names them in errors."""
+    version = data.get("leadline", FORMAT)
+    if version != FORMAT:
+        raise SpecError(
+            f"{origin}: leadline: is {version!r}; this version of leadline reads format {FORMAT}. "
+            "Install the version that wrote it, or start from `leadline init`"
+        )
+    try:
+        return CampaignSpec.model_validate(data)
+    except ValidationError as error:
+        lines = [line for item in error.errors(include_url=False) for line in _lines(item)]
+        raise SpecError("\n".join([f"{origin} cannot be used:", *lines])) from None
+
+
+def spec_digest(spec: CampaignSpec) -> str:
+    """Return sha256 of a spec: the same for the same meaning, however it was written."""
+    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def spec_yaml(spec: CampaignSpec) -> str:
+    """Return a spec as YAML, what is left at its default included."""
+    return str(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Safe YAML in which a key may stand once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(
+            f"there is no campaign file {file}; `leadline init NAME` writes one"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file} cannot be read: {error}") from None
+    try:
+        data = yaml.load(text, Loader=_UniqueKeys)  # a SafeLoader: plain values alone
+    except yaml.YAMLError as error:
+        raise SpecError(f"{file} is not YAML: {_yaml_words(error, text)}") from None
+    except TypeError as error:
+        raise SpecError(f"{file} is not YAML with plain keys: {error}") from None
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise SpecError(
+            f"{file} holds {type(data).__name__}, not keys and values; "
+            "`leadline init NAME` writes an example"
+        )
+    return data
+
+
+def _yaml_words(error: yaml.YAMLError, text: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return str(error)
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    where = f"line {mark.line + 1}, column {mark.column + 1}"
+    if "\t" in line:
+        return f"{where}: a tab; YAML indents with spaces alone"
+    return f"{where}: {getattr(error, 'problem', None) or error}"
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    path, separator, text = change.partition("=")
+    keys = path.split(".")
+    if not separator or not all(keys):
+        raise SpecError(f"--set {change}: must be key.path=value, e.g. stop.calculations=50")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SpecError(f"--set {change}: the value {text!r} is not YAML") from None
+    place: Any = data
+    for key in keys[:-1]:
+        place = _inside(place, key, change)
+    if isinstance(place, list):
+        place[_index(place, keys[-1], change)] = value
+    elif isinstance(place, dict):
+        place[keys[-1]] = value
+    else:
+        raise SpecError(f"--set {change}: {'.'.join(keys[:-1])} holds no keys")
+
+
+def _inside(place: Any, key: str, change: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, key, change)]
+    if not isinstance(place, dict):
+        raise SpecError(f"--set {change}: {key} stands in something that holds no keys")
+    return place.setdefault(key, {})
+
+
+def _index(place: list[Any], key: str, change: str) -> int:
+    if not key.isdigit() or int(key) >= len(place):
+        raise SpecError(f"--set {change}: {key} is no index of a list of {len(place)}")
+    return int(key)
+
+
+def _placed(value: Any, data: Path, base: Path, key: str) -> Any:
+    """Expand the data folder, and let paths start from the file's folder."""
+    if isinstance(value, dict):
+        return {name: _placed(item, data, base, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_placed(item, data, base, key) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith(SECRET_SCHEMES):
+        raise SpecError(
+            f"{key}: holds a database URI (not shown here); specs are stored and shown. Set "
+            "LEADLINE_MONGODB_URI, or name a variable or secret block in store.uri_from"
+        )
+    if "${" in value.replace(DATA, ""):
+        raise SpecError(f"{key}: is {value!r}; {DATA} is the only variable that is expanded")
+    expanded = value.replace(DATA, str(data))
+    return str(base / Path(expanded).expanduser()) if key in PATH_KEYS else expanded
+
+
+def _lines(item: Any) -> Iterable[str]:
+    path = _path(item["loc"])
+    if item["type"] == "extra_forbidden":
+        return [f"  {path}: {_unknown_key(item['loc'])}"]
+    if item["type"] == "missing":
+        return [f"  {path}: is missing, and has no default"]
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return [f"  {path}{_joined(path, line)}" for line in message.splitlines()]
+    return [f"  {path}: found {item['input']!r}; {message[:1].lower()}{message[1:]}"]
+
+
+def _joined(path: str, line: str) -> str:
+    """A refusal that starts with a key continues the path; others follow a colon."""
+    key = line.partition(":")[0]
+    continues = bool(path) and ":" in line and key.replace("_", "").replace(".", "").isalnum()
+    return f".{line}" if continues else f": {line}" if path else line
+
+
+def _path(location: Sequence[str | int]) -> str:
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part not in TAGS or text.endswith(("stop", "start")):
+            text += f".{part}" if text else part
+    return text
+
+
+def _unknown_key(location: Sequence[str | int]) -> str:
+    section, key = _section(location[:-1]), str(location[-1])
+    allowed = list(section.model_fields) if section else []
+    near = difflib.get_close_matches(key, allowed, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"there is no such key{hint} Allowed here: {', '.join(allowed)}".replace("?", "?").strip()
+
+
+def _section(location: Sequence[str | int]) -> type[BaseModel] | None:
+    from leadline.flows import spec
+
+    tagged = {
+        ("objective", "hull"): spec.HullObjective,
+        ("objective", "property"): spec.PropertyObjective,
+        ("references", "computed"): spec.ComputedReferences,
+        ("references", "values"): spec.GivenReferences,
+        ("references", "fitted"): spec.FittedReferences,
+        ("start", "known"): spec.KnownSpec,
+    }
+    names = tuple(str(part) for part in location if not isinstance(part, int))
+    if names[-2:] in tagged:
+        return tagged[names[-2:]]
+    field = CampaignSpec.model_fields.get(names[0]) if names else None
+    if field is None:
+        return CampaignSpec if not names else None
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def file_digest(file: Path) -> str:
+    """Return sha256 of a campaign file as it lies on the disk."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,173 @@
+"""`leadline status` and `leadline show`: what the store knows, in plain words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from leadline.flows.store_of import open_for
+from leadline.tasks.errors import InputError
+from leadline.tasks.store.records import Calculation, CampaignState, Proposal, StructureRecord
+from leadline.tasks.store.store import Store
+from leadline.tasks.viewing import CampaignReader, known_campaign
+
+
+def status_words(name: str | None) -> str:
+    """Return where a campaign stands, or all of them, for a person."""
+    with open_for(write=False) as store:
+        names = [name] if name else [each.name for each in store.campaigns()]
+        if not names:
+            return f"No campaign in {store.location} yet. `leadline init NAME` writes a file."
+        return "\n\n".join(_words(_status(store, each)) for each in names)
+
+
+def status_json(name: str | None) -> str:
+    """Return the same for a program: one object, or a list of all."""
+    with open_for(write=False) as store:
+        if name:
+            return json.dumps(_status(store, name), indent=2)
+        return json.dumps([_status(store, each.name) for each in store.campaigns()], indent=2)
+
+
+def show_words(name: str, wanted: str) -> str:
+    """Return what is known of the structures or calculations that ``wanted`` names.
+
+    Raises
+    ------
+    InputError
+        If nothing of the campaign has that id or formula.
+    """
+    with open_for(write=False) as store:
+        reader = CampaignReader.of(store, name)
+        found = [each for each in reader.book.proposals if _meant(reader, each, wanted)]
+        if not found:
+            raise InputError(
+                f"campaign {name!r} has proposed no structure with id or formula {wanted!r}; "
+                "the report and `leadline export` list what it has"
+            )
+        return "\n\n".join(_shown(reader, each) for each in found)
+
+
+def _status(store: Store, name: str) -> dict[str, Any]:
+    campaign = known_campaign(store, name)
+    view = CampaignReader.of(store, name).view()
+    return {
+        "name": name,
+        "state": str(campaign.state),
+        "reason": campaign.reason,
+        "owner": campaign.owner if campaign.state is CampaignState.RUNNING else None,
+        "store": f"{store.kind} in {store.location}",
+        "rounds": len(view.rounds),
+        "pool": view.pool_size,
+        "computed": view.computed,
+        "running": view.running,
+        "waiting": view.waiting,
+        "quarantined": view.quarantined,
+        "found": [
+            {
+                "formula": each.formula,
+                "structure": each.structure,
+                "value": each.value,
+                "energy_above_hull": each.energy_above_hull,
+                "calculation": each.nth,
+            }
+            for each in view.phases
+        ],
+        "expected_missed": view.rounds[-1].expected_missed if view.rounds else None,
+        "failures": [
+            {"structure": each.structure, "kind": each.kind, "reason": each.reason}
+            for each in view.failures
+        ],
+    }
+
+
+def _words(status: Mapping[str, Any]) -> str:
+    missed = status["expected_missed"]
+    lines = [
+        f"{status['name']}: {status['state']}",
+        f"  {status['reason']}" if status["reason"] else "",
+        f"  {status['computed']} of {status['pool']} candidates computed in {status['rounds']} "
+        f"rounds; {status['running']} running, {status['waiting']} waiting, "
+        f"{status['quarantined']} in quarantine",
+        f"  found: {', '.join(each['formula'] for each in status['found']) or 'nothing yet'}",
+        f"  expected to be missing: {missed:.2f}" if missed is not None else "",
+        f"  store: {status['store']}",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _meant(reader: CampaignReader, proposal: Proposal, wanted: str) -> bool:
+    structure = reader.book.structures[proposal.structure]
+    long_enough = len(wanted) >= 4
+    return structure.formula == wanted or (
+        long_enough
+        and (
+            proposal.structure.startswith(wanted)
+            or (proposal.calculation or "").startswith(wanted)
+        )
+    )
+
+
+def _shown(reader: CampaignReader, proposal: Proposal) -> str:
+    structure = reader.book.structures[proposal.structure]
+    record = reader.book.calculations.get(proposal.calculation or "")
+    lines = [
+        f"{structure.formula}  {structure.space_group}  {structure.sites} atoms",
+        f"  structure     {structure.id}",
+        f"  from          {_pairs(structure.provenance)}",
+        *_relations(structure),
+        *_why(proposal),
+        *(_calculation(reader, record) if record else ["  not queued yet"]),
+    ]
+    return "\n".join(lines)
+
+
+def _relations(structure: StructureRecord) -> Iterable[str]:
+    if structure.same_as:
+        yield f"  same as       {structure.same_as}"
+    if structure.relaxed_to:
+        yield f"  relaxed to    {structure.relaxed_to}"
+    if structure.left_prototype:
+        yield f"  left its prototype: {structure.left_prototype}"
+
+
+def _why(proposal: Proposal) -> Iterable[str]:
+    why = proposal.why
+    yield f"  picked        round {proposal.round}, rank {proposal.rank + 1}: {why['words']}"
+    if why.get("mean") is not None:
+        yield f"  predicted     {why['mean']:.5f} ± {why['sd']:.5f}, score {why['score']:.4g}"
+    for each in why.get("neighbours") or ():
+        yield (
+            f"  near          {each['id'][:12]} at {each['distance']:.3g}, known {each['value']:.5f}"
+        )
+
+
+def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
+    yield f"  calculation   {record.id}"
+    yield f"  engine        {record.engine['name']}, fingerprint {record.fingerprint[:12]}"
+    yield f"  recipe        {record.recipe['name']} {_pairs(record.recipe['settings'])}"
+    yield f"  state         {record.state}"
+    if record.energy is not None:
+        yield f"  energy        {record.energy:.6f} eV in {record.steps} ionic steps"
+    value = reader.assessment.values.get(record.structure)
+    above = reader.assessment.above_hull.get(record.structure)
+    if above is not None and value is not None:
+        yield f"  formation     {value:.5f} eV/atom, {above * 1e3:.2f} meV/atom above the hull"
+    elif value is not None:
+        yield f"  value         {value:.6g}"
+    for name, number in record.properties.items():
+        yield f"  {name:<22} {number:.6g}"
+    for attempt in record.attempts:
+        where = attempt.where.get("host", "")
+        took = f", {attempt.times['wall']:.1f} s" if attempt.times.get("wall") else ""
+        yield f"  attempt {attempt.number}: {attempt.state} ({attempt.reason}) {where}{took}"
+        if attempt.changes:
+            yield f"    changed {_pairs(attempt.changes)}"
+        if attempt.failure:
+            failure = attempt.failure
+            yield f"    {failure['kind']}: {failure['reason']}: {failure['message']}"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())

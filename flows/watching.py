@@ -1,0 +1,66 @@
+"""Who watches a run: the terminal it was started from, or Prefect's log alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+from leadline.flows.interrupt import Interrupts
+from leadline.flows.log_display import log_display
+from leadline.flows.progress import Progress
+
+
+class Display(Protocol):
+    """Where a run tells what happens."""
+
+    def show(self, snapshot: Progress) -> None:
+        """Show how far the campaign has come."""
+
+    def note(self, line: str) -> None:
+        """Tell one thing that happened."""
+
+
+DISPLAY: ContextVar[Display | None] = ContextVar("leadline display", default=None)
+"""The display of the command line; None where a deployment or Python runs the flow."""
+
+
+class Watcher:
+    """What a run tells, and what it is told: to finish what runs, or to stop at once."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._cancelled = False
+        self.interrupts = Interrupts(self.note, self.cancel)
+
+    def cancel(self) -> None:
+        """Have everything stop at once."""
+        self._cancelled = True
+
+    @property
+    def stop_requested(self) -> bool:
+        """True if this run shall start nothing more."""
+        return self.interrupts.requested or self._cancelled
+
+    @property
+    def stop_now(self) -> bool:
+        """True if what runs shall end, too."""
+        return self._cancelled
+
+    def note(self, words: str) -> None:
+        """Tell one thing that happened."""
+        self._display.note(words)
+
+    def show(self, snapshot: Progress) -> None:
+        """Show how far the campaign has come."""
+        self._display.show(snapshot)
+
+
+@contextmanager
+def watcher() -> Iterator[Watcher]:
+    """Watch with the display that is set, else with plain lines in Prefect's log."""
+    display = DISPLAY.get() or log_display()
+    watch = Watcher(display)
+    with watch.interrupts:
+        yield watch

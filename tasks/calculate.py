@@ -1,0 +1,266 @@
+"""From a proposal to a record: claim, dispatch, take in the answer, decide what is next.
+
+Every re-run is a decision taken here and a stored attempt; Dask and Prefect never
+retry a calculation. Remote trouble runs again as it was. Physics trouble climbs the
+engine's remedies, then the structure is quarantined and teaches the model that it
+fails. Configuration trouble stops the campaign with the engine's own words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from leadline.tasks.calculation import Failure, FailureKind, Request, Result
+from leadline.tasks.compute.attempt import (
+    Standing,
+    State,
+    Watch,
+    take_over,
+    wait_for_result,
+)
+from leadline.tasks.compute.dispatcher import Dispatcher
+from leadline.tasks.engines.engine import Engine
+from leadline.tasks.errors import ConfigurationError, StoreError
+from leadline.tasks.judge import Judge
+from leadline.tasks.recipes.recipe import Recipe
+from leadline.tasks.store.owner import is_gone
+from leadline.tasks.store.records import Attempt, Calculation, CalculationState
+from leadline.tasks.store.store import Store
+
+GRACE = 10.0
+"""Seconds in which the processes of a lost attempt are given to end."""
+ENDS = {FailureKind.REMOTE: CalculationState.CUT, FailureKind.CANCELLED: CalculationState.CANCELLED}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one calculation stands when this driver lets go of it.
+
+    ``waiting`` says why it could not be settled: nothing proves that its last
+    attempt is gone, and a person must say so.
+    """
+
+    calculation: Calculation
+    waiting: str = ""
+
+    @property
+    def state(self) -> CalculationState:
+        """State of the record."""
+        return self.calculation.state
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why there is no answer, or None."""
+        return None if self.state is CalculationState.DONE else last_failure(self.calculation)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What carries calculations through: one for each run of a driver.
+
+    Parameters
+    ----------
+    store, dispatcher, engine, recipe
+        Where records are kept, what reaches workers, what computes.
+    root
+        Folder of all calculations, on a disk that driver and workers share.
+    owner, campaign
+        Who we are, for the claims, and whose log the events go to.
+    cuts
+        Losses in a row before a calculation waits for a person.
+    time_limit
+        Seconds that one engine may take, or None.
+    keep
+        Which raw files stay: ``all``, ``failed`` or ``none``.
+    judge
+        Says what became of a relaxed structure; None where nothing relaxes.
+    """
+
+    store: Store
+    dispatcher: Dispatcher
+    engine: Engine
+    recipe: Recipe
+    root: Path
+    owner: str
+    campaign: str
+    cuts: int = 3
+    time_limit: float | None = None
+    keep: str = "failed"
+    judge: Judge | None = None
+    watch: Watch = field(default_factory=Watch)
+
+    def carry(self, calculation: str, cancelled: Callable[[], bool]) -> Outcome:
+        """Carry one calculation to an end, through as many attempts as it takes.
+
+        Raises
+        ------
+        ConfigurationError
+            If the engine is set up wrong; the campaign must stop.
+        """
+        while True:
+            record = self._stored(calculation)
+            if record.state in (CalculationState.DONE, CalculationState.QUARANTINED):
+                return Outcome(record)
+            if record.state in (CalculationState.CLAIMED, CalculationState.RUNNING):
+                waiting = self._reattach(record, cancelled)
+            else:
+                waiting = self._attempt(record, cancelled)
+            record = self._stored(calculation)
+            if waiting or cancelled():
+                return Outcome(record, waiting)
+            self._decide(record)
+
+    def folder(self, calculation: str) -> Path:
+        """Return the folder of a calculation: the same for every campaign."""
+        return self.root / calculation[:2] / calculation
+
+    def _stored(self, calculation: str) -> Calculation:
+        record = self.store.calculation(calculation)
+        if record is None:
+            raise StoreError(f"there is no calculation {calculation}; it must be queued first")
+        return record
+
+    def _attempt(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
+        standing = self._settled(self.folder(record.id))
+        if standing.state in (State.ALIVE, State.UNKNOWN):
+            return standing.why
+        if record.state is not CalculationState.QUEUED:
+            self.store.requeue(record.id)
+        changes, reason = self._next(record)
+        attempt = self.store.claim(
+            record.id, self.owner, changes, reason, campaign=self.campaign
+        )
+        if attempt is None:
+            return "another driver has claimed it"
+        request = self._request(record, attempt, standing)
+        with self.dispatcher.run(request, cancelled) as result:
+            self._record(record, attempt.number, result)
+        return ""
+
+    def _settled(self, folder: Path) -> Standing:
+        """Look until what is over has ended; a lost engine takes a moment to be gone."""
+        patience = time.monotonic() + GRACE
+        standing = take_over(folder, self.watch)
+        while standing.state in (State.ALIVE, State.UNKNOWN) and time.monotonic() < patience:
+            time.sleep(0.2)
+            standing = take_over(folder, self.watch)
+        return standing
+
+    def _request(self, record: Calculation, attempt: Attempt, standing: Standing) -> Request:
+        structure = self.store.structure(record.structure)
+        if structure is None:
+            raise StoreError(f"there is no structure {record.structure} of {record.id}")
+        folder = self.folder(record.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        engine = {"changes": dict(attempt.changes), "fingerprint": record.fingerprint}
+        return Request(
+            calculation=record.id,
+            attempt=attempt.number,
+            structure_id=record.structure,
+            structure=structure.structure,
+            engine={**record.engine, **engine},
+            recipe=record.recipe,
+            site=self.engine.site.model_dump(mode="json"),
+            folder=str(folder),
+            gone=standing.gone,
+            time_limit=self.time_limit,
+            keep=self.keep,
+        )
+
+    def _record(self, record: Calculation, attempt: int, result: Result) -> None:
+        """Store what an attempt gave: the file stands already, the record follows."""
+        if result.complete:
+            with self.store.step():
+                self._settle(record, result)
+                self.store.finish(record.id, attempt, result)
+            return
+        failure = result.failure or Failure(
+            FailureKind.PHYSICS, "unconverged", "the engine ended without converging"
+        )
+        state = ENDS.get(failure.kind, CalculationState.FAILED)
+        self.store.fail(record.id, attempt, failure, state, times=result.times)
+
+    def _settle(self, record: Calculation, result: Result) -> None:
+        """Relate the structure before its answer counts: a server has no transactions."""
+        asked = self.store.structure(record.structure)
+        if self.judge and asked and result.structure:
+            self.judge.settle(asked, result.structure)
+
+    def _reattach(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
+        """Take in what an earlier driver started; return why, if nothing can be told yet."""
+        folder, attempt = self.folder(record.id), record.attempts[-1]
+        standing = take_over(folder, self.watch)
+        if standing.state is State.ALIVE:
+            wait_for_result(folder, attempt.number, cancelled)
+            standing = take_over(folder, self.watch)
+        if standing.state in (State.ALIVE, State.UNKNOWN):
+            return standing.why
+        if standing.result is not None:
+            self._record(record, attempt.number, standing.result)
+            return ""
+        if attempt.number not in standing.attempts and not self._never_starts(attempt):
+            return f"attempt {attempt.number} was claimed elsewhere and has not started"
+        lost = Failure(FailureKind.REMOTE, "driver-lost", f"its driver ended: {standing.why}")
+        self.store.fail(record.id, attempt.number, lost, CalculationState.CUT)
+        return ""
+
+    def _never_starts(self, attempt: Attempt) -> bool:
+        """Tell whether a claimed attempt that did not start can no longer do so."""
+        return attempt.owner == self.owner or is_gone(attempt.owner)
+
+    def _next(self, record: Calculation) -> tuple[dict[str, Any], str]:
+        """Return what the next attempt changes, and why there is one."""
+        failure = last_failure(record)
+        if failure is None:
+            return {}, "first attempt"
+        changed = dict(record.attempts[-1].changes)
+        if failure.kind is not FailureKind.PHYSICS:
+            return changed, f"again as it was, after {failure.reason}"
+        remedy = self.engine.remedies(failure, _tried(record))
+        return {**changed, **(remedy or {})}, f"changed, after {failure.reason}"
+
+    def _decide(self, record: Calculation) -> None:
+        """Quarantine where another attempt makes no sense; stop on wrong settings."""
+        failure = None if record.state is CalculationState.DONE else last_failure(record)
+        if failure is None:
+            return
+        if failure.kind is FailureKind.CONFIGURATION:
+            raise ConfigurationError(f"{failure.reason}: {failure.message}")
+        if failure.kind is FailureKind.REMOTE and _lost_in_a_row(record) >= self.cuts:
+            reason = f"remote: cut {self.cuts} times in a row, last by {failure.reason}"
+            self.store.quarantine(record.id, reason)
+        if (
+            failure.kind is FailureKind.PHYSICS
+            and self.engine.remedies(failure, _tried(record)) is None
+        ):
+            self.store.quarantine(record.id, f"physics: {failure.reason}: {failure.message}")
+
+
+def last_failure(record: Calculation) -> Failure | None:
+    """Return why the last attempt gave no answer, or None."""
+    plain = record.attempts[-1].failure if record.attempts else None
+    if plain is None:
+        return None
+    return Failure(FailureKind(plain["kind"]), plain["reason"], plain["message"])
+
+
+def _tried(record: Calculation) -> int:
+    """Return how many attempts ended in physics trouble."""
+    return sum(_kind(attempt) == FailureKind.PHYSICS for attempt in record.attempts)
+
+
+def _lost_in_a_row(record: Calculation) -> int:
+    lost = 0
+    for attempt in reversed(record.attempts):
+        if _kind(attempt) != FailureKind.REMOTE:
+            break
+        lost += 1
+    return lost
+
+
+def _kind(attempt: Attempt) -> str | None:
+    return attempt.failure["kind"] if attempt.failure else None

@@ -1,0 +1,40 @@
+"""Where the time of a campaign went: seconds by what used them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Ledger:
+    """Seconds of one round: ``engine`` over all workers, ``learning``, ``proposing``, …"""
+
+    seconds: Counter[str] = field(default_factory=Counter)
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def wall(self) -> float:
+        """Seconds since this ledger was opened."""
+        return time.monotonic() - self.begun
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Charge the time spent inside to ``what``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] += time.perf_counter() - start
+
+    def charge(self, what: str, seconds: float) -> None:
+        """Charge seconds that were measured elsewhere."""
+        self.seconds[what] += seconds
+
+    def plain(self) -> Mapping[str, float]:
+        """Return the seconds as plain numbers, and the wall time since it was opened."""
+        named = {name: float(value) for name, value in sorted(self.seconds.items())}
+        return {**named, "wall": self.wall}

@@ -1,0 +1,37 @@
+"""How well a campaign predicts and finds, from its own records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from leadline.surrogate.calibration import calibration_metrics
+from leadline.tasks.assess import Find
+from leadline.tasks.notebook import Notebook
+
+
+def prequential(book: Notebook, values: Mapping[str, float]) -> dict[str, float | None]:
+    """Return metrics of the predictions that were made before their answers were known.
+
+    A label that left its prototype is no evidence about its input and stays out.
+    """
+    rows = [
+        (values[each.structure], each.why["mean"], each.why["sd"])
+        for each in book.picks
+        if each.why.get("mean") is not None
+        and each.structure in values
+        and (found := book.answer_of(each)) is not None
+        and found.evidence
+    ]
+    if not rows:
+        return {"count": 0}
+    answers, means, sds = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    return {"count": len(rows), **calibration_metrics(answers, means, np.maximum(sds, 1e-12))}
+
+
+def barren_rounds(book: Notebook, finds: Iterable[Find], batch: int) -> int:
+    """Return how many rounds' worth of answers came since the last find, batch by batch."""
+    nth = book.nth()
+    last = max((nth.get(find.answer.structure, 0) for find in finds), default=0)
+    return (book.ended - last) // batch

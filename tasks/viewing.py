@@ -1,0 +1,333 @@
+"""From the records of a campaign to what a report shows: nothing but the store is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import yaml
+from pymatgen.core import Composition
+
+from leadline.tasks.answers import Answer
+from leadline.tasks.assess import Assessment, assess
+from leadline.tasks.errors import InputError
+from leadline.tasks.metrics import prequential
+from leadline.tasks.notebook import Notebook
+from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
+from leadline.tasks.recording import Predictions
+from leadline.tasks.report.view import (
+    CampaignView,
+    FailureView,
+    LedgerView,
+    Objective,
+    Phase,
+    Pick,
+    PoolPredictions,
+    Reference,
+    RoundView,
+    VerdictView,
+)
+from leadline.tasks.store.records import Calculation, CalculationState, Campaign, Proposal, Round
+from leadline.tasks.store.store import Store
+
+State = CalculationState
+FAILED = (State.FAILED, State.CUT, State.CANCELLED, State.QUARANTINED)
+
+
+def campaign_view(store: Store, name: str) -> CampaignView:
+    """Return everything that a report shows of a campaign, as the store knows it now.
+
+    Raises
+    ------
+    InputError
+        If the store holds no campaign of that name; the message lists those it holds.
+    """
+    return CampaignReader.of(store, name).view()
+
+
+def known_campaign(store: Store, name: str) -> Campaign:
+    """Return a campaign, or say which ones there are."""
+    found = store.campaign(name)
+    if found is None:
+        names = ", ".join(each.name for each in store.campaigns()) or "none yet"
+        raise InputError(
+            f"there is no campaign {name!r} in {store.location}; it holds: {names}. "
+            "`--store DIR` names another folder"
+        )
+    return found
+
+
+def problem_of(objective: Mapping[str, Any]) -> Problem:
+    """Return what a stored spec looks for."""
+    if objective["kind"] == "hull":
+        return HullProblem(float(objective["tolerance"]))
+    return PropertyProblem(objective["property"], objective["direction"], objective["threshold"])
+
+
+@dataclass
+class CampaignReader:
+    """Reads one campaign from its records, each thing once."""
+
+    store: Store
+    campaign: Campaign
+
+    @classmethod
+    def of(cls, store: Store, name: str) -> CampaignReader:
+        """Return the reader of a campaign, or say which campaigns there are."""
+        return cls(store, known_campaign(store, name))
+
+    @cached_property
+    def book(self) -> Notebook:
+        """Proposals and answers."""
+        return Notebook.read(self.store, self.campaign.name)
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """The rounds, in order."""
+        return self.store.rounds(self.campaign.name)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What is looked for."""
+        return problem_of(self.campaign.spec["objective"])
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """What the last model said of the pool, or None before the first."""
+        for each in reversed(self.rounds):
+            if each.predictions is not None:
+                return Predictions.from_npz(self.store.artefacts.get(each.predictions))
+        return None
+
+    @cached_property
+    def elements(self) -> tuple[str, ...]:
+        """Symbols in the order of all fractions."""
+        symbols = {symbol for each in self.book.answers for symbol in each.fractions}
+        if self.predictions is not None:
+            symbols |= set(self.predictions.elements)
+        return tuple(sorted(symbols))
+
+    @cached_property
+    def assessment(self) -> Assessment:
+        """What the answers mean."""
+        references = self.campaign.spec["objective"].get("references") or {}
+        return assess(self.book.answers, self.problem, self.elements, references.get("values"))
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Place of each pick's answer, from 1."""
+        return self.book.nth()
+
+    @cached_property
+    def round_of(self) -> dict[str, int]:
+        """Round that proposed each structure."""
+        return {each.structure: each.round for each in self.book.proposals}
+
+    def view(self) -> CampaignView:
+        """Return everything that a report shows."""
+        book, campaign = self.book, self.campaign
+        return CampaignView(
+            name=campaign.name,
+            objective=self._objective(),
+            state=str(campaign.state),
+            reason=campaign.reason,
+            elements=self.elements,
+            generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            pool_size=self._pool_size(),
+            computed=book.count(State.DONE),
+            running=book.count(State.CLAIMED, State.RUNNING),
+            waiting=book.count(State.QUEUED, State.FAILED, State.CUT, State.CANCELLED),
+            failed=sum(
+                any(attempt.failure for attempt in each.attempts)
+                for each in book.calculations.values()
+            ),
+            quarantined=book.count(State.QUARANTINED),
+            verdict=self._verdict(),
+            phases=self._phases(),
+            references=self._references(),
+            pool=self._pool(),
+            rounds=tuple(self._round(each) for each in self.rounds if each.number > 0),
+            calibration=prequential(book, self.assessment.values),
+            failures=tuple(self._failures()),
+            ledger=self._ledger(),
+            drops=self._built().get("dropped", {}),
+            versions=campaign.packages,
+            spec_yaml=str(yaml.safe_dump(dict(campaign.spec), sort_keys=False)),
+        )
+
+    def _objective(self) -> Objective:
+        problem = self.problem
+        if isinstance(problem, HullProblem):
+            return Objective(
+                "hull",
+                f"find every phase within {problem.tolerance * 1e3:g} meV/atom of the convex hull",
+                tolerance=problem.tolerance,
+            )
+        reach = "" if problem.threshold is None else f" to {problem.threshold:g} or better"
+        return Objective(
+            "property",
+            f"{problem.direction} {problem.name}{reach}",
+            quantity=problem.name,
+            unit="",
+            direction=problem.direction,
+            threshold=problem.threshold,
+        )
+
+    def _built(self) -> Mapping[str, Any]:
+        built = [each for each in self.store.events(self.campaign.name) if each.kind == "pool.built"]
+        return built[-1].details if built else {}
+
+    def _pool_size(self) -> int:
+        if self.predictions is not None:
+            return len(self.predictions.ids)
+        return int(self._built().get("candidates", 0))
+
+    def _verdict(self) -> VerdictView | None:
+        said = [each.verdict for each in self.rounds if each.verdict]
+        if not said or not said[-1]["stop"]:
+            return None
+        last = said[-1]
+        return VerdictView(str(last["rule"]), str(last["words"]), last["evidence"])
+
+    def _phases(self) -> tuple[Phase, ...]:
+        return tuple(
+            Phase(
+                formula=find.answer.formula,
+                structure=find.answer.structure,
+                space_group=find.answer.space_group,
+                fractions=tuple(find.answer.share(self.elements)),
+                value=find.value,
+                energy_above_hull=find.energy_above_hull,
+                nth=self.place.get(find.answer.structure, 0),
+                round=self.round_of.get(find.answer.structure, 0),
+            )
+            for find in self.assessment.finds
+        )
+
+    def _references(self) -> tuple[Reference, ...]:
+        found = []
+        for element, energy in self.assessment.references.items():
+            lowest = self.book.answers.lowest(element)
+            computed = lowest is not None and lowest.energy == energy
+            found.append(
+                Reference(
+                    element,
+                    energy,
+                    "computed by this campaign" if computed else "given in the campaign file",
+                    lowest.structure if lowest and computed else None,
+                    lowest.space_group if lowest and computed else "",
+                )
+            )
+        return tuple(found)
+
+    def _pool(self) -> PoolPredictions | None:
+        known = self.predictions
+        if known is None:
+            return None
+        computed = np.array([each in self.book.answers for each in known.ids])
+        return PoolPredictions(
+            ids=known.ids,
+            formulas=known.formulas,
+            fractions=known.fractions,
+            mean=known.mean,
+            sd=known.sd,
+            computed=computed,
+            energy_above_hull=known.energy_above_hull,
+            stable_probability=known.probability,
+        )
+
+    def _round(self, round_: Round) -> RoundView:
+        mine = [each for each in self.book.proposals if each.round == round_.number]
+        model = self.store.surrogate(self.campaign.name, round_.number)
+        return RoundView(
+            number=round_.number,
+            picks=tuple(self._pick(each) for each in mine),
+            training_size=model.training_size if model else 0,
+            expected_missed=round_.metrics.get("expected_missed"),
+            words=str((round_.verdict or {}).get("words", "")),
+            notes=model.notes if model else (),
+        )
+
+    def _pick(self, proposal: Proposal) -> Pick:
+        record = self.book.calculations.get(proposal.calculation or "")
+        structure = self.book.structures[proposal.structure]
+        answer = self.book.answer_of(proposal)
+        why = proposal.why
+        failure = _last_failure(record) if answer is None else None
+        return Pick(
+            structure=proposal.structure,
+            formula=structure.formula,
+            fractions=_fractions(answer, structure.formula, self.elements),
+            share=str(why["share"]),
+            words=str(why["words"]),
+            state=str(record.state) if record else str(proposal.state),
+            mean=why.get("mean"),
+            sd=why.get("sd"),
+            stable_probability=why.get("stable_probability"),
+            nth=self.place.get(proposal.structure),
+            value=self.assessment.values.get(proposal.structure),
+            energy_above_hull=self.assessment.above_hull.get(proposal.structure),
+            evidence=answer.evidence if answer else True,
+            failure=failure["message"] if failure else "",
+        )
+
+    def _failures(self) -> list[FailureView]:
+        found = []
+        for each in self.book.proposals:
+            record = self.book.calculations.get(each.calculation or "")
+            failure = _last_failure(record)
+            if record is None or failure is None or record.state not in FAILED:
+                continue
+            found.append(
+                FailureView(
+                    structure=each.structure,
+                    formula=self.book.structures[each.structure].formula,
+                    state=str(record.state),
+                    kind=str(failure["kind"]),
+                    reason=str(failure["reason"]),
+                    message=str(failure["message"]),
+                    attempts=len(record.attempts),
+                    round=each.round,
+                )
+            )
+        return found
+
+    def _ledger(self) -> LedgerView:
+        seconds: Counter[str] = Counter()
+        for each in self.rounds:
+            seconds.update({name: value for name, value in each.ledger.items() if value})
+        wall = seconds.pop("wall", None)
+        seconds.pop("calculating", None)
+        references = self._engine_seconds(round_=0)
+        if references:
+            seconds["references"] = references
+            seconds["engine"] = max(seconds["engine"] - references, 0.0)
+        wasted: Counter[str] = Counter()
+        for record in self.book.calculations.values():
+            for attempt in record.attempts:
+                if attempt.failure and attempt.times.get("wall"):
+                    wasted[str(attempt.failure["reason"])] += float(attempt.times["wall"])
+        return LedgerView(dict(seconds), dict(wasted), wall)
+
+    def _engine_seconds(self, round_: int) -> float:
+        mine = (each.calculation for each in self.book.proposals if each.round == round_)
+        records = (self.book.calculations.get(each or "") for each in mine)
+        return sum(float(each.times.get("wall", 0.0)) for each in records if each)
+
+
+def _last_failure(record: Calculation | None) -> Mapping[str, str] | None:
+    return record.attempts[-1].failure if record and record.attempts else None
+
+
+def _fractions(answer: Answer | None, formula: str, elements: Sequence[str]) -> tuple[float, ...]:
+    if answer is not None:
+        return tuple(answer.share(elements))
+    composition = Composition(formula)
+    return tuple(float(composition.get_atomic_fraction(each)) for each in elements)
+
+
