@@ -21,12 +21,12 @@ FUNCTIONALS = {
 }
 """Ways to write one functional, long and short; others stand for themselves."""
 HEADER_LINES_V1 = {
-    "element": r"^\s*(\S+)\s+Element\s*$",
-    "kind": r"^\s*(NC|US|PAW)\s",
-    "functional": r"^\s*(\S+\s+\S+\s+\S+\s+\S+)\s.*Exchange-Correlation functional",
-    "valence": r"^\s*(\S+)\s+Z valence",
-    "ecutwfc": r"^\s*(\S+)\s+\S+\s+Suggested cutoff for wfc and rho",
-    "ecutrho": r"^\s*\S+\s+(\S+)\s+Suggested cutoff for wfc and rho",
+    "element": r"^ *(\S+) +Element *$",
+    "kind": r"^ *(NC|US|PAW) ",
+    "functional": r"^ *(\S+ +\S+ +\S+ +\S+) .*Exchange-Correlation functional",
+    "valence": r"^ *(\S+) +Z valence",
+    "ecutwfc": r"^ *(\S+) +\S+ +Suggested cutoff for wfc and rho",
+    "ecutrho": r"^ *\S+ +(\S+) +Suggested cutoff for wfc and rho",
 }
 ATTRIBUTES_V2 = {
     "element": "element",
@@ -107,7 +107,7 @@ def _fields(text: str) -> dict[str, str]:
     header = re.search(r"<PP_HEADER(.*?)(?:/>|</PP_HEADER>)", text, re.DOTALL)
     if header is None:
         return {}
-    body = header.group(1)
+    body = header.group(1).expandtabs()
     if body.startswith(">"):
         found = {name: re.search(line, body, re.M) for name, line in HEADER_LINES_V1.items()}
     else:

@@ -1,0 +1,163 @@
+"""From a request to a result, with whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ase.build import bulk
+
+from leadline.tasks.calculation import Request, Result
+from leadline.tasks.engines.compute import compute, requested_engine
+from leadline.tasks.engines.emt import EmtEngine
+from leadline.tasks.errors import ConfigurationError
+from leadline.tasks.structures import from_plain
+
+CELL = bulk("Cu", a=3.7).cell.array.tolist()
+COPPER = Request(
+    calculation="abc",
+    attempt=2,
+    structure_id="s",
+    structure={"lattice": CELL, "species": ["Cu"], "coords": [[0.0, 0.0, 0.0]]},
+    engine={"name": "emt", "settings": {}},
+    recipe={"name": "relax", "settings": {}},
+    site={},
+    folder="",
+)
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def calculator(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(EmtEngine, "calculator", calculator)
+
+
+def test_a_result_says_whose_it_is_and_what_it_took(tmp_path: Path) -> None:
+    result = compute(COPPER, tmp_path)
+    assert result.complete
+    assert (result.calculation, result.attempt) == ("abc", 2)
+    assert result.times["end"] >= result.times["start"]
+    assert result.times["wall"] > 0
+    assert result.versions["emt"]
+    assert result.where["host"]
+    assert result.where["pid"]
+    assert Result.from_json(result.to_json()) == result
+
+
+def test_the_relaxed_structure_can_be_rebuilt_and_keeps_its_species(tmp_path: Path) -> None:
+    charged = {**COPPER.structure, "species": ["Cu+"], "site_properties": {"magmom": [1.0]}}
+    result = compute(replace(COPPER, structure=charged), tmp_path)
+    assert result.structure is not None
+    rebuilt = from_plain(result.structure)
+    assert str(rebuilt[0].specie) == "Cu+"
+    assert rebuilt.site_properties["magmom"] == [1.0]
+    assert rebuilt.volume == pytest.approx(11.56, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "words"),
+    [
+        ({"engine": {"name": "vasp", "settings": {}}}, "settings", "known are"),
+        ({"engine": {"name": "emt", "settings": {"x": 1}}}, "settings", "unknown key"),
+        ({"recipe": {"name": "relax", "settings": {"fmx": 1}}}, "settings", "recipe.fmx"),
+        ({"recipe": {"name": "melt", "settings": {}}}, "settings", "relax, static"),
+        ({"site": {"cmd": "x"}}, "settings", "site.cmd"),
+        ({"engine": {"settings": {}}}, "settings", "name"),
+        (
+            {"engine": {"name": "emt", "settings": {}, "changes": {"asap_cutoff": True}}},
+            "settings",
+            "a calculation of its own",
+        ),
+        (
+            {"engine": {"name": "emt", "settings": {}, "fingerprint": "other"}},
+            "settings",
+            "another fingerprint",
+        ),
+    ],
+)
+def test_wrong_settings_are_configuration_and_never_raise(
+    changes: dict[str, Any], reason: str, words: str, tmp_path: Path
+) -> None:
+    failure = compute(replace(COPPER, **changes), tmp_path).failure
+    assert failure is not None
+    assert (failure.kind, failure.reason) == ("configuration", reason)
+    assert words in failure.message
+
+
+def test_the_fingerprint_of_the_campaign_is_accepted() -> None:
+    expected = requested_engine(COPPER).fingerprint()
+    asked = {**COPPER.engine, "fingerprint": expected}
+    assert requested_engine(replace(COPPER, engine=asked)).fingerprint() == expected
+
+
+def test_an_element_that_the_engine_lacks_is_named(tmp_path: Path) -> None:
+    iron = {**COPPER.structure, "species": ["Fe"]}
+    failure = compute(replace(COPPER, structure=iron), tmp_path).failure
+    assert failure is not None
+    assert "lacks Fe" in failure.message
+
+
+def test_a_structure_that_cannot_be_read_is_physics(tmp_path: Path) -> None:
+    failure = compute(replace(COPPER, structure={"species": ["Cu"]}), tmp_path).failure
+    assert failure is not None
+    assert (failure.kind, failure.reason) == ("physics", "bad-structure")
+
+
+def test_overlapping_atoms_are_physics(tmp_path: Path) -> None:
+    overlapping = {
+        "lattice": CELL,
+        "species": ["Cu", "Cu"],
+        "coords": [[0.0, 0.0, 0.0], [0.001, 0.0, 0.0]],
+    }
+    result = compute(replace(COPPER, structure=overlapping), tmp_path)
+    assert not result.complete
+    assert result.failure is not None
+    assert result.failure.kind == "physics"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (MemoryError(), "remote", "out-of-memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "remote", "disk-full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "x"), "remote", "disk-full"),
+        (ConfigurationError("no"), "configuration", "settings"),
+        (ValueError("no"), "physics", "emt-failed"),
+        (ZeroDivisionError(), "physics", "emt-failed"),
+    ],
+)
+def test_what_is_raised_on_the_way_is_told_apart(
+    error: Exception, kind: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raising(monkeypatch, error)
+    failure = compute(COPPER, tmp_path).failure
+    assert failure is not None
+    assert (failure.kind, failure.reason) == (kind, reason)
+
+
+@pytest.mark.parametrize(
+    ("keep", "max_steps", "kept"),
+    [
+        ("all", 200, True),
+        ("all", 1, True),
+        ("failed", 200, False),
+        ("failed", 1, True),
+        ("none", 200, False),
+        ("none", 1, False),
+    ],
+)
+def test_raw_files_stay_by_the_rule(keep: str, max_steps: int, kept: bool, tmp_path: Path) -> None:
+    steps = {"name": "relax", "settings": {"max_steps": max_steps}}
+    result = compute(replace(COPPER, recipe=steps, keep=keep), tmp_path)
+    assert result.complete == (max_steps == 200)
+    assert result.files == (("raw/relax.log",) if kept else ())
+    assert (tmp_path / "raw" / "relax.log").exists() == kept
+
+
+def test_the_job_of_the_queue_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    assert compute(COPPER, tmp_path).where["job"] == "4711"

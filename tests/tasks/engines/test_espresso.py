@@ -1,0 +1,190 @@
+"""Quantum ESPRESSO for real: a golden energy, and each way to fail that can be provoked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.units import Ry
+
+from leadline.tasks.calculation import Failure, Request, Result
+from leadline.tasks.engines.compute import compute
+from leadline.tasks.engines.engine import EngineSite
+from leadline.tasks.engines.espresso import DEBIAN_PSEUDOPOTENTIALS, EspressoEngine
+from leadline.tasks.errors import ConfigurationError
+
+pytestmark = [
+    pytest.mark.espresso,
+    pytest.mark.skipif(
+        shutil.which("pw.x") is None or not DEBIAN_PSEUDOPOTENTIALS.is_dir(),
+        reason="needs pw.x and Debian's quantum-espresso-data",
+    ),
+]
+
+SILICON = {
+    "pseudopotentials": {"Si": "Si.pz-vbc.UPF"},
+    "ecutwfc": 20,
+    "kpts": [4, 4, 4],
+    "smearing": "none",
+}
+GOLDEN = -15.83359512 * Ry
+"""eV of two atoms at a = 5.43 Å, by pw.x 6.7 from an input written by hand.
+
+ibrav = 2, celldm(1) = 10.2612129, ecutwfc = 20, fixed occupations, K_POINTS
+automatic 4 4 4 0 0 0, Si.pz-vbc.UPF, conv_thr = 1d-9; all else by default.
+"""
+
+
+def run(
+    tmp_path: Path,
+    settings: Mapping[str, Any],
+    atoms: Atoms | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    moments: list[float] | None = None,
+) -> Result:
+    atoms = atoms or bulk("Si", a=5.43)
+    plain: dict[str, Any] = {
+        "lattice": atoms.cell.array.tolist(),
+        "species": list(atoms.symbols),
+        "coords": atoms.get_scaled_positions().tolist(),
+    }
+    if moments:
+        plain["site_properties"] = {"magmom": moments}
+    request = Request(
+        calculation="c",
+        attempt=1,
+        structure_id="s",
+        structure=plain,
+        engine={"name": "espresso", "settings": settings},
+        recipe=recipe or {"name": "static", "settings": {}},
+        site={},
+        folder="",
+        keep="all",
+    )
+    return compute(request, tmp_path)
+
+
+def failure(result: Result) -> Failure:
+    assert not result.complete
+    assert result.energy is None
+    assert result.failure is not None
+    return result.failure
+
+
+def test_silicon_has_its_golden_energy(tmp_path: Path) -> None:
+    result = run(tmp_path, SILICON)
+    assert result.energy == pytest.approx(GOLDEN, abs=1e-4)
+    assert result.properties["largest_force"] < 1e-3
+    assert result.versions["espresso"].split(".")[0] in {"6", "7"}
+    assert "raw/espresso.pwo" in result.files
+    assert not (tmp_path / "raw" / "out").exists()
+
+
+def test_silicon_relaxes_to_its_lattice_parameter(tmp_path: Path) -> None:
+    recipe = {"name": "relax", "settings": {"fmax": 0.02}}
+    result = run(tmp_path, SILICON, bulk("Si", a=5.3), recipe)
+    assert result.complete, result.failure
+    assert result.properties["volume_per_atom"] == pytest.approx(5.40**3 / 8, rel=0.02)
+    assert result.properties["largest_stress"] < 0.5
+    assert result.steps > 1
+
+
+def test_a_magnet_keeps_the_moments_of_its_structure(tmp_path: Path) -> None:
+    iron = {
+        "pseudopotentials": {"Fe": "Fe.pz-nd-rrkjus.UPF"},
+        "ecutwfc": 25,
+        "ecutrho": 200,
+        "kpts": [4, 4, 4],
+        "nspin": 2,
+    }
+    result = run(tmp_path, iron, bulk("Fe", a=2.8), moments=[2.2])
+    assert result.complete, result.failure
+    assert result.properties["total_magnetization"] == pytest.approx(2.2, abs=0.5)
+
+
+def test_moments_without_spin_are_refused(tmp_path: Path) -> None:
+    found = failure(run(tmp_path, SILICON, moments=[1.0, -1.0]))
+    assert found.kind == "configuration"
+    assert "nspin" in found.message
+
+
+def test_an_unconverged_scf_is_physics_and_has_no_energy(tmp_path: Path) -> None:
+    found = failure(run(tmp_path, {**SILICON, "electron_maxstep": 2}))
+    assert (found.kind, found.reason) == ("physics", "scf-not-converged")
+    assert "convergence NOT achieved" in found.message
+
+
+def test_the_time_limit_of_pw_is_a_cut(tmp_path: Path) -> None:
+    slow = {**SILICON, "kpts": [8, 8, 8], "max_seconds": 0.01}
+    found = failure(run(tmp_path, slow))
+    assert (found.kind, found.reason) == ("remote", "walltime")
+
+
+def test_a_keyword_that_pw_does_not_know_is_configuration(tmp_path: Path) -> None:
+    found = failure(run(tmp_path, {**SILICON, "extra": {"system": {"ecutwfcc": 3}}}))
+    assert (found.kind, found.reason) == ("configuration", "bad-input")
+    assert "bad line in namelist" in found.message
+
+
+def test_a_missing_pseudopotential_is_configuration(tmp_path: Path) -> None:
+    found = failure(run(tmp_path, {**SILICON, "pseudopotentials": {"Si": "Si.none.UPF"}}))
+    assert found.kind == "configuration"
+    assert "Si.none.UPF" in found.message
+
+
+def test_mixed_functionals_are_configuration_in_the_words_of_pw(tmp_path: Path) -> None:
+    mixed = {
+        "pseudopotentials": {"Al": "Al.pz-vbc.UPF", "Ni": "Ni.pbe-nd-rrkjus.UPF"},
+        "ecutwfc": 20,
+        "kpts": [1, 1, 1],
+    }
+    found = failure(run(tmp_path, mixed, bulk("AlNi", "cesiumchloride", a=2.9)))
+    assert (found.kind, found.reason) == ("configuration", "mixed-functionals")
+
+
+def test_atoms_on_top_of_each_other_are_physics(tmp_path: Path) -> None:
+    twice = Atoms("Si2", positions=[[0, 0, 0], [0, 0, 1e-7]], cell=[3, 3, 3], pbc=True)
+    found = failure(run(tmp_path, SILICON, twice))
+    assert found.kind == "physics"
+
+
+def test_mixed_functionals_are_refused_before_anything_is_submitted() -> None:
+    mixed = EspressoEngine(
+        {
+            "pseudopotentials": {"Al": "Al.pz-vbc.UPF", "Ni": "Ni.pbe-nd-rrkjus.UPF"},
+            "ecutwfc": 20,
+            "kspacing": 0.3,
+        },
+        EngineSite(),
+    )
+    with pytest.raises(ConfigurationError, match=r"mixes functionals: .*LDA.*PBE"):
+        mixed.check(frozenset({"Al", "Ni"}))
+
+
+def test_cutoffs_below_what_the_author_suggests_are_doubted() -> None:
+    low = EspressoEngine(
+        {"pseudopotentials": {"Cu": "Cu.pbe-kjpaw.UPF"}, "ecutwfc": 30, "kspacing": 0.3},
+        EngineSite(),
+    )
+    words = "\n".join(low.check(frozenset({"Cu"})))
+    assert "ecutwfc 30 Ry is below the 47 Ry" in words
+    assert "ecutrho 120 Ry is below the 189 Ry" in words
+
+
+def test_a_pseudopotential_of_another_element_is_refused() -> None:
+    wrong = EspressoEngine(
+        {"pseudopotentials": {"Al": "Si.pz-vbc.UPF"}, "ecutwfc": 20, "kspacing": 0.3}, EngineSite()
+    )
+    with pytest.raises(ConfigurationError, match="is made for Si"):
+        wrong.check(frozenset({"Al"}))
+
+
+def test_the_refusal_of_an_element_names_the_files_at_hand() -> None:
+    silicon = EspressoEngine(SILICON, EngineSite())
+    with pytest.raises(ConfigurationError, match=r"Al\.pz-vbc\.UPF"):
+        silicon.check(frozenset({"Al"}))
