@@ -3,8 +3,8 @@
 The first asks to finish what runs, the second to stop at once, and a third goes to
 Python itself: a loop that hangs can always be left.
 
-A process that a Prefect runner started (a deployment, ``serve``) is left alone: there
-Prefect answers the signals, and acknowledges a cancellation only while SIGTERM is its own.
+A run of a deployment is left alone: there Prefect answers the signals, acknowledges a
+cancellation only while SIGTERM is its own, and raises ``TerminationSignal`` in the flow.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import signal
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
+
+from prefect.context import FlowRunContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,5 +95,6 @@ class Interrupts:
 
 
 def _ours() -> bool:
-    supervised = "PREFECT__FLOW_RUN_ID" in os.environ
+    run = FlowRunContext.get()
+    supervised = run is not None and run.flow_run is not None and bool(run.flow_run.deployment_id)
     return threading.current_thread() is threading.main_thread() and not supervised
