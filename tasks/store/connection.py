@@ -153,9 +153,9 @@ class ServerConnection:
                     host=uri,
                     tz_aware=True,
                     uuidRepresentation="standard",
-                    serverSelectionTimeoutMS=_TIMEOUT_MS,
                     w="majority",
                     journal=True,
+                    **_waiting(uri),
                 )
         except Exception as error:  # whatever it is, its text may hold the password
             raise StoreServerError(
@@ -173,6 +173,11 @@ def masked(uri: str) -> str:
     if "?" in credentials or not _ADDRESS.fullmatch(shown):
         return "a MongoDB URI"
     return f"{scheme}://{'***@' if credentials else ''}{shown}"
+
+
+def _waiting(uri: str) -> dict[str, int]:
+    named = "serverselectiontimeoutms" in uri.lower()
+    return {} if named else {"serverSelectionTimeoutMS": _TIMEOUT_MS}
 
 
 def _database_of(uri: str) -> str:
