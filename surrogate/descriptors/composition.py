@@ -48,18 +48,20 @@ class CompositionDescriptor:
 
     def describe(self, candidates: Sequence[Candidate]) -> NDArray[np.float32]:
         """Return features, float32[n, d]."""
-        fractions = np.array([self._fractions(one) for one in candidates], dtype=float)
-        fractions = fractions.reshape(len(candidates), len(self.elements))
-        parts = [fractions]
-        if self._statistics:
-            parts += [np.array([self._of_elements(row) for row in fractions])]
-        return np.hstack(parts).astype(np.float32)
+        features = np.array([self._one(candidate) for candidate in candidates], dtype=np.float32)
+        return features.reshape(len(candidates), len(self.feature_names))
 
-    def _fractions(self, candidate: Candidate) -> list[float]:
+    def _one(self, candidate: Candidate) -> Array:
+        fractions = self._fractions(candidate)
+        if not self._statistics:
+            return fractions
+        return np.concatenate([fractions, self._of_elements(fractions)])
+
+    def _fractions(self, candidate: Candidate) -> Array:
         amounts: Mapping[str, Any] = candidate.composition.get_el_amt_dict()
         check_elements(candidate, set(amounts), self.elements)
-        total = sum(amounts.values())
-        return [amounts.get(element, 0.0) / total for element in self.elements]
+        found = np.array([amounts.get(element, 0.0) for element in self.elements])
+        return np.asarray(found / found.sum())
 
     def _of_elements(self, fractions: Array) -> Array:
         present = fractions > 0
