@@ -74,7 +74,13 @@ class EspressoEngine(Engine):
         self.version()
         found = {name: read_upf(path) for name, path in sorted(self._files().items())}
         self._refuse_mixtures(found)
-        return [word for item in found.values() for word in self._doubts(item)]
+        doubts = [word for item in found.values() for word in self._doubts(item)]
+        if self.magnetic and not self.settings.starting_magnetization:
+            doubts.append(
+                "nspin is 2 and no starting_magnetization is given: structures without moments of "
+                "their own will come out non-magnetic"
+            )
+        return doubts
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return a calculator; the k-mesh is that of ``atoms`` now, and stays."""

@@ -154,6 +154,13 @@ def test_an_ultrasoft_file_asks_for_a_denser_density(tmp_path: Path, site: Engin
     assert "8 to 12 times" in doubts[0]
 
 
+def test_magnetism_without_a_start_is_doubted(site: EngineSite) -> None:
+    (doubt,) = EspressoEngine({**SETTINGS, "nspin": 2}, site).check(frozenset({"Cu"}))
+    assert "will come out non-magnetic" in doubt
+    started = {**SETTINGS, "nspin": 2, "starting_magnetization": {"Cu": 0.1}}
+    assert EspressoEngine(started, site).check(frozenset({"Cu"})) == []
+
+
 def test_a_charge_reaches_the_input(site: EngineSite, tmp_path: Path) -> None:
     atoms = bulk("Cu")
     atoms.info["charge"] = 1.0
