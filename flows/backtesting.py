@@ -51,7 +51,7 @@ def data_of(parts: Parts) -> BacktestData:
             "answers from a finished data set"
         )
     folder = store_folder()
-    pool = parts.described(parts.pool(folder), folder)
+    pool = parts.described(parts.built(folder), folder)
     return backtest_data(
         settings.path,
         pool,

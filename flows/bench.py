@@ -98,7 +98,7 @@ class Parts:
             chosen.name, Shares(uncertainty=chosen.uncertainty_share, random=chosen.random_share)
         )
 
-    def pool(self, folder: Path) -> PoolFile:
+    def built(self, folder: Path) -> PoolFile:
         """Return the pool of the spec's sources, built where it is not there yet."""
         sources = [source(each.source, each.settings, Path.cwd()) for each in self.spec.candidates]
         checks = Checks(**self.spec.checks.model_dump(), elements=self.engine.elements())
@@ -161,7 +161,7 @@ def opened(spec: CampaignSpec) -> Iterator[Bench]:
     folder = store_folder()
     with ExitStack() as stack:
         store = stack.enter_context(open_for(spec.store))
-        file = parts.pool(folder)
+        file = parts.built(folder)
         parts.engine.check(frozenset(file.elements))
         owner = this_process()
         enrol(store, spec, parts.engine, parts.recipe)

@@ -111,8 +111,8 @@ def _same_lattice(images: NDArray[np.int64], matrices: NDArray[np.int64]) -> NDA
 
 
 def _whole(matrices: NDArray[np.float64]) -> NDArray[np.bool_]:
-    off: NDArray[np.float64] = np.abs(matrices - np.rint(matrices)).max(axis=(-2, -1))
-    return np.asarray(off < TOLERANCE)
+    close: NDArray[np.bool_] = np.abs(matrices - np.rint(matrices)) < TOLERANCE
+    return close.all(axis=(-2, -1))
 
 
 def _superlattice(

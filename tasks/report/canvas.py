@@ -105,7 +105,7 @@ def _inlined(svg: str, name: str, alt: str) -> str:
     body = re.sub(
         r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", body, flags=re.S
     )
-    body = re.sub(r' id="[a-z]+[a-z0-9]*_\d+"', "", body)
+    body = re.sub(r' id="[A-Za-z][A-Za-z0-9.]*_\d+"', "", body)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
     for colour, variable in PALETTE.items():
         body = body.replace(colour, f"var(--{variable})")

@@ -38,14 +38,15 @@ def result_plot(view: CampaignView) -> Plot | None:
 def learning_plot(view: CampaignView) -> Plot | None:
     """Return finds against calculations beside a random search; None before the first find."""
     finds, n = len(view.found), view.computed
-    if not finds or not n:
+    if not 0 < finds <= view.pool_size or not n:
         return None
     steps = np.arange(n + 1)
     found = np.searchsorted(sorted(phase.nth for phase in view.found), steps, side="right")
     figure = paper(5.2, 3.7)
     drawn = axes(figure, "calculations", "phases found" if _is_hull(view) else "found")
-    low, high = likely_finds(view.pool_size, finds, steps)
-    drawn.fill_between(steps, low, high, step="post", color=FAINT, linewidth=0, alpha=0.7)
+    some = np.unique(np.linspace(0, n, 200).astype(int))
+    low, high = likely_finds(view.pool_size, finds, some)
+    drawn.fill_between(some, low, high, step="post", color=FAINT, linewidth=0, alpha=0.7)
     random = expected_finds(view.pool_size, finds, steps)
     drawn.plot(steps, random, color=MUTED, linewidth=1.3, linestyle=(0, (4, 3)), label="random")
     drawn.step(steps, found, where="post", color=ACCENT, linewidth=2.2, label="this campaign")

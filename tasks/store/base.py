@@ -63,8 +63,9 @@ class StoreBase:
             return [record_of(kind, document, raw) for raw in found]
 
     def _one(self, document: Any, kind: type[Record], key: str) -> Record | None:
-        found = self._find(document, kind, pk=key)
-        return found[0] if found else None
+        with self._reading():
+            found = next(iter(document.objects(pk=key).as_pymongo()), None)
+        return None if found is None else record_of(kind, document, found)
 
     def _set(self, document: Any, query: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
         """Set fields of the one document that a query finds; False if it finds none."""

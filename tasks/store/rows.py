@@ -70,16 +70,16 @@ class Rows:
         """
         with self._lock:
             depth = self._depth
-            self._run("BEGIN IMMEDIATE" if depth == 0 else f"SAVEPOINT s{depth}")
-            self._depth += 1
             try:
+                self._run("BEGIN IMMEDIATE" if depth == 0 else f"SAVEPOINT s{depth}")
+                self._depth = depth + 1
                 yield
                 self._run("COMMIT" if depth == 0 else f"RELEASE s{depth}")
             except BaseException:
                 self._undo(depth)
                 raise
             finally:
-                self._depth -= 1
+                self._depth = depth
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -88,12 +88,12 @@ class Rows:
             if self._depth:
                 yield
                 return
-            self._run("BEGIN")
-            self._depth += 1
             try:
+                self._run("BEGIN")
+                self._depth = 1
                 yield
             finally:
-                self._depth -= 1
+                self._depth = 0
                 self._undo(0)
 
     def get(self, collection: str, key: str) -> bytes | None:

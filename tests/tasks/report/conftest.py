@@ -129,7 +129,8 @@ def view(make_view: MakeView) -> CampaignView:
 def _order(truth: _Truth, total: int, start: int, rng: np.random.Generator) -> np.ndarray:
     first = rng.permutation(len(truth.ids))[:start]
     guess = truth.height + rng.gamma(1.0, 0.006, len(truth.ids))
-    rest = [i for i in np.argsort(guess, kind="stable") if i not in set(first.tolist())]
+    order = np.argsort(guess, kind="stable")
+    rest = order[~np.isin(order, first)]
     return np.concatenate([first, rest]).astype(int)[:total]
 
 

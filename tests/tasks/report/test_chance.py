@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 
 from leadline.tasks.report.chance import expected_calculations, expected_finds, likely_finds
 
@@ -32,6 +33,17 @@ def test_nine_random_searches_of_ten_lie_in_the_band() -> None:
     low, high = likely_finds(300, 20, [60])
     assert np.mean((drawn >= low) & (drawn <= high)) >= 0.88
     assert np.mean((drawn > low) & (drawn < high)) <= 0.92
+
+
+@given(pool=st.integers(1, 300), data=st.data())
+def test_the_band_is_of_quantiles_of_the_hypergeometric_law(pool: int, data: st.DataObject) -> None:
+    finds, drawn = data.draw(st.integers(1, pool)), data.draw(st.integers(0, pool))
+    low, high = likely_finds(pool, finds, [drawn], share=0.8)
+    law = hypergeom(pool, finds, drawn)
+    assert law.cdf(low[0]) >= 0.1 - 1e-9
+    assert law.cdf(low[0] - 1) <= 0.1 + 1e-9
+    assert law.cdf(high[0]) >= 0.9 - 1e-9
+    assert law.cdf(high[0] - 1) <= 0.9 + 1e-9
 
 
 def test_nothing_found_needs_no_calculation() -> None:
