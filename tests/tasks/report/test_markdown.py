@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from leadline.tasks.report.markdown import report_markdown
+from leadline.tasks.report.view import CampaignView
+
+MakeView = Callable[..., CampaignView]
+
+
+def _images(text: str) -> list[bytes]:
+    found = re.findall(r"!\[[^\n]*?\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", text)
+    return [base64.b64decode(each) for each in found]
+
+
+def test_the_artifact_holds_the_plots_of_the_page(view: CampaignView) -> None:
+    images = _images(report_markdown(view))
+    assert len(images) == 4
+    assert all(image.startswith(b"\x89PNG") and len(image) < 80_000 for image in images)
+
+
+def test_the_artifact_tells_phases_picks_time_and_verdict(view: CampaignView) -> None:
+    text = report_markdown(view)
+    assert "22 phases found with 60 of 430 candidates computed." in text
+    assert "3 rounds in a row (30 calculations) found no new phase" in text
+    assert "### Round 6: 10 picks" in text
+    assert "### Round 4" not in text
+    assert "| engine | 6 min 52 s |" in text
+    assert "| wasted: worker-lost | 12 s |" in text
+    assert "the cell shrank" in text
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_a_young_campaign_has_a_short_artifact(rounds: int, make_view: MakeView) -> None:
+    text = report_markdown(make_view(rounds=rounds))
+    assert len(_images(text)) <= 2
+    assert text.endswith("22 November 2026, 16:40 UTC\n")
+
+
+def test_the_artifact_stays_under_a_megabyte(make_view: MakeView) -> None:
+    view = make_view(("Ag", "Au", "Cu"), size=12_000, rounds=300, batch=30)
+    assert len(report_markdown(view).encode()) < 1_000_000
+
+
+def test_every_row_of_a_table_has_the_columns_of_its_head(view: CampaignView) -> None:
+    message = "line one\nline two | with a bar <script> [link](http://x) `code` # *"
+    failures = tuple(replace(each, message=message) for each in view.failures)
+    text = report_markdown(replace(view, failures=failures))
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, flags=re.M):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1
+    assert "<script>" not in text
+    assert "\\[link\\]" in text
