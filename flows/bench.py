@@ -43,7 +43,6 @@ from leadline.tasks.recipes.table import recipe
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.store import Store
 
-
 SAMPLE = 2000
 """Candidates that an automatic choice of descriptor looks at."""
 
@@ -98,13 +97,17 @@ class Parts:
             chosen.name, Shares(uncertainty=chosen.uncertainty_share, random=chosen.random_share)
         )
 
+    @property
+    def checks(self) -> Checks:
+        """What a structure must be to enter the pool."""
+        return Checks(**self.spec.checks.model_dump(), elements=self.engine.elements())
+
     def built(self, folder: Path) -> PoolFile:
         """Return the pool of the spec's sources, built where it is not there yet."""
         sources = [source(each.source, each.settings, Path.cwd()) for each in self.spec.candidates]
-        checks = Checks(**self.spec.checks.model_dump(), elements=self.engine.elements())
         rng = np.random.default_rng(self.spec.seed)
         return build_pool(
-            sources, checks, rng, folder / "pools", scale=self.recipe.relaxes_cell
+            sources, self.checks, rng, folder / "pools", scale=self.recipe.relaxes_cell
         )
 
     def described(self, file: PoolFile, folder: Path) -> Pool:

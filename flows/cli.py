@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -102,7 +103,12 @@ def status(
 @app.command()
 def show(
     name: Name,
-    id: Annotated[str, typer.Argument(metavar="ID", help="Start of a structure's or calculation's id, or a formula.")],
+    id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="Start of a structure's or calculation's id, or a formula."
+        ),
+    ],
     store: StoreFolder = None,
 ) -> None:
     """Show a structure or calculation: its numbers, why it was picked, its attempts."""
@@ -143,7 +149,9 @@ def import_(
     results: Annotated[Path, typer.Argument(help="extxyz or ASE database with energies.")],
     fingerprint: Annotated[
         str,
-        typer.Option(help="Fingerprint of the engine that gave them; 'same' declares it this one's."),
+        typer.Option(
+            help="Fingerprint of the engine that gave them; 'same' declares it this one's."
+        ),
     ],
     energy_key: Annotated[str, typer.Option(help="Key of the total energy in eV.")] = "energy",
     set_: Changes = None,
@@ -178,6 +186,8 @@ def main() -> None:
     """Run the command; what is wrong is said in plain words, and exits with 2."""
     from leadline.surrogate.errors import LeadlineError
 
+    # linear_operator, under gpytorch, scripts a function on import; torch 2.15 deprecates that
+    warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
     try:
         app()
     except LeadlineError as error:

@@ -17,13 +17,13 @@ from prefect.settings import PREFECT_UI_URL
 from leadline.flows.bench import Bench
 from leadline.flows.dispatching import Dispatching
 from leadline.flows.ending import summary_of
+from leadline.flows.importing import import_file, imported_structures
 from leadline.flows.limits import RunLimits
 from leadline.flows.opening_round import reference_candidates
 from leadline.flows.progress import Progress as Shown
 from leadline.flows.steps import Steps
 from leadline.flows.summary import CampaignSummary
 from leadline.flows.watching import Watcher
-from leadline.surrogate.candidate import Candidate
 from leadline.surrogate.explain import without_model
 from leadline.surrogate.stopping import Progress, Verdict, verdict
 from leadline.tasks.assess import Assessment, Find, assess
@@ -43,11 +43,11 @@ from leadline.tasks.recording import (
 )
 from leadline.tasks.store.records import (
     ArtefactRef,
-    Calculation,
     CalculationState,
     CampaignState,
     ProposalState,
     Round,
+    StructureRecord,
     SurrogateRecord,
 )
 from leadline.tasks.training import training_set
@@ -87,6 +87,8 @@ class Loop:
 
     def resume(self) -> None:
         """Carry on what an earlier run left: picks to queue, calculations to end."""
+        for known in self.bench.spec.start.known:
+            self.watcher.note(import_file(self.store, self.bench, self.bench.file, known))
         left = self.book.unended
         if left:
             self.watcher.note(f"carrying on {len(left)} calculations that an earlier run left")
@@ -131,11 +133,14 @@ class Loop:
         """Pick, and store each pick with its reasons before any answer is read."""
         number = len(self.rounds)
         with self.ledger.timed("proposing"):
-            if number == 0:
+            if not self.rounds:
                 self._commit_references()
+            elif new := self._new_imports():
+                self._commit([Pick(-1, each.id, without_model("known")) for each in new], new)
             else:
                 picks = self.steps.do("propose", f"propose round {number}", self._picks)
-                self._commit(picks, self.bench.file.some([each.id for each in picks]))
+                candidates = self.bench.file.some([each.id for each in picks])
+                self._commit(picks, [structure_record(each) for each in candidates])
         self._queue()
 
     def calculate(self) -> None:
@@ -207,11 +212,11 @@ class Loop:
         )
 
     def _picks(self) -> list[Pick]:
-        bench, number = self.bench, len(self.rounds)
+        bench = self.bench
         closed = self.book.closed(bench.rows)
         rng = self._rng("picks")
         if self.learned is None:
-            size = bench.spec.start.random if number == 1 else None
+            size = None if self.book.picks else bench.spec.start.random
             return start_picks(bench.pool, self._room(size), rng, closed)
         return propose(
             self.learned,
@@ -230,7 +235,8 @@ class Loop:
         steady = spec.compute.mode == "steady" and size is None
         wanted = self.dispatching.free if steady else size or spec.acquisition.batch
         bounds = [
-            None if spec.stop.calculations is None
+            None
+            if spec.stop.calculations is None
             else spec.stop.calculations - len(self.book.picks),
             self.limits.room(),
         ]
@@ -242,13 +248,18 @@ class Loop:
             Pick(self.bench.rows.get(each.id, -1), each.id, without_model("reference"))
             for each in candidates
         ]
-        self._commit(picks, candidates)
+        self._commit(picks, [structure_record(each) for each in candidates])
 
-    def _commit(self, picks: Sequence[Pick], candidates: Sequence[Candidate]) -> None:
+    def _new_imports(self) -> list[StructureRecord]:
+        """Return the structures whose results were imported since the last round."""
+        taken = set(self.book.structures)
+        new = [each for each in imported_structures(self.store, self.name) if each not in taken]
+        return list(self.store.structures(new).values())
+
+    def _commit(self, picks: Sequence[Pick], structures: Sequence[StructureRecord]) -> None:
         """Store a round: picks, structures, model, predictions, and the round last."""
         number = len(self.rounds)
         proposals = [proposal_of(self.name, number, rank, each) for rank, each in enumerate(picks)]
-        structures = [structure_record(each) for each in candidates]
         with self.ledger.timed("store"):
             committed = Round(
                 campaign=self.name,
@@ -265,9 +276,7 @@ class Loop:
         """Queue the calculation of each pick; a done one answers without an engine."""
         bench, new = self.bench, self.book.unlinked
         wanted = [
-            calculation_of(
-                each.structure, bench.engine, bench.recipe, bench.fingerprint, self.name
-            )
+            calculation_of(each.structure, bench.engine, bench.recipe, bench.fingerprint, self.name)
             for each in new
         ]
         with self.ledger.timed("store"), self.store.step():

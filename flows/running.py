@@ -53,7 +53,9 @@ def print_summary(summary: CampaignSummary, report: str) -> None:
 
 def _table(summary: CampaignSummary) -> Table:
     hull = summary.found[0].energy_above_hull is not None
-    table = Table(title=f"{summary.name}: {len(summary.found)} found", title_justify="left", box=None)
+    table = Table(
+        title=f"{summary.name}: {len(summary.found)} found", title_justify="left", box=None
+    )
     table.add_column("phase")
     table.add_column("space group")
     table.add_column("formation energy (eV/atom)" if hull else "value", justify="right")
@@ -79,7 +81,6 @@ def _shown_on(display: ProgressDisplay) -> Iterator[None]:
 def _import_campaign() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import leadline.flows.campaign
 
 
 def _report(spec: CampaignSpec) -> object:

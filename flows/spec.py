@@ -186,7 +186,10 @@ class AcquisitionSpec(Section):
         default=0.1, ge=0, le=1, description="share of picks by uncertainty alone"
     )
     random_share: float = Field(
-        default=0.1, ge=0, le=1, description="share of picks at random, which keep calibration honest"
+        default=0.1,
+        ge=0,
+        le=1,
+        description="share of picks at random, which keep calibration honest",
     )
 
     @model_validator(mode="after")
@@ -215,7 +218,10 @@ class ComputeSpec(Section):
         default=None, gt=0, description="hours after which one calculation is ended"
     )
     cuts: int = Field(
-        default=3, ge=1, le=100, description="losses in a row before a calculation waits for a person"
+        default=3,
+        ge=1,
+        le=100,
+        description="losses in a row before a calculation waits for a person",
     )
     keep: Literal["all", "failed", "none"] = Field(
         default="failed", description="raw files of which calculations stay"
@@ -334,7 +340,9 @@ class CampaignSpec(Section):
                 self.stop.expected_missed,
             )
         ):
-            raise ValueError("stop has no rule; give at least one of: " + ", ".join(StopSpec.model_fields))
+            raise ValueError(
+                "stop has no rule; give at least one of: " + ", ".join(StopSpec.model_fields)
+            )
 
     def _recipe_fits(self) -> None:
         if self.engine.name == "replay" and self.recipe.name != "static":

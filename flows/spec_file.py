@@ -212,7 +212,9 @@ def _unknown_key(location: Sequence[str | int]) -> str:
     allowed = list(section.model_fields) if section else []
     near = difflib.get_close_matches(key, allowed, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"there is no such key{hint} Allowed here: {', '.join(allowed)}".replace("?", "?").strip()
+    return f"there is no such key{hint} Allowed here: {', '.join(allowed)}".replace(
+        "?", "?"
+    ).strip()
 
 
 def _section(location: Sequence[str | int]) -> type[BaseModel] | None:
@@ -233,7 +235,9 @@ def _section(location: Sequence[str | int]) -> type[BaseModel] | None:
     if field is None:
         return CampaignSpec if not names else None
     annotation = field.annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return (
+        annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    )
 
 
 def file_digest(file: Path) -> str:

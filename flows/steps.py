@@ -31,9 +31,9 @@ class Steps:
     def do(self, name: str, run_name: str, work: Callable[[], T]) -> T:
         """Do a step of the loop as a task run that the UI shows by ``run_name``."""
         self.count += 1
-        run = task(
-            name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False
-        )(work)
+        run = task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(
+            work
+        )
         return run()
 
 

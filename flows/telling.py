@@ -103,8 +103,7 @@ def _meant(reader: CampaignReader, proposal: Proposal, wanted: str) -> bool:
     return structure.formula == wanted or (
         long_enough
         and (
-            proposal.structure.startswith(wanted)
-            or (proposal.calculation or "").startswith(wanted)
+            proposal.structure.startswith(wanted) or (proposal.calculation or "").startswith(wanted)
         )
     )
 

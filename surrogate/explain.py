@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-PickShare = Literal["exploit", "uncertainty", "random", "start", "reference", "person"]
+PickShare = Literal["exploit", "uncertainty", "random", "start", "reference", "known", "person"]
 
 REASONS: dict[PickShare, str] = {
     "exploit": "it promises most",
@@ -17,6 +17,7 @@ REASONS: dict[PickShare, str] = {
     "random": "drawn at random, to keep the model's calibration honest",
     "start": "drawn at random for the first round, before any model",
     "reference": "an element's reference, which formation energies need",
+    "known": "its result was at hand before, and counts against no budget",
     "person": "a person asked for it",
 }
 

@@ -102,9 +102,7 @@ def reference_energies(
     return {element: found.energy for element, found in lowest.items() if found is not None}
 
 
-def _with_corners(
-    fractions: np.ndarray, formation: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _with_corners(fractions: np.ndarray, formation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Add the elements at zero, which given references stand for without an answer."""
     k = fractions.shape[1]
     return np.vstack([fractions, np.eye(k)]), np.concatenate([formation, np.zeros(k)])

@@ -131,9 +131,7 @@ class Desk:
         if record.state is not CalculationState.QUEUED:
             self.store.requeue(record.id)
         changes, reason = self._next(record)
-        attempt = self.store.claim(
-            record.id, self.owner, changes, reason, campaign=self.campaign
-        )
+        attempt = self.store.claim(record.id, self.owner, changes, reason, campaign=self.campaign)
         if attempt is None:
             return "another driver has claimed it"
         request = self._request(record, attempt, standing)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Ledger:
-    """Seconds of one round: ``engine`` over all workers, ``learning``, ``proposing``, …"""
+    """Seconds of one round: ``engine`` over all workers, ``learning`` and so on."""
 
     seconds: Counter[str] = field(default_factory=Counter)
     begun: float = field(default_factory=time.monotonic)

@@ -18,6 +18,9 @@ from leadline.tasks.store.records import (
 )
 from leadline.tasks.store.store import Store
 
+FREE = ("reference", "known")
+"""Shares that count against no budget."""
+
 
 @dataclass
 class Notebook:
@@ -77,8 +80,8 @@ class Notebook:
 
     @property
     def picks(self) -> list[Proposal]:
-        """Proposals that count against the budget: all but the references'."""
-        return [each for each in self.proposals if each.round > 0]
+        """Proposals that count against the budget: all but references and imports."""
+        return [each for each in self.proposals if each.why["share"] not in FREE]
 
     @property
     def unlinked(self) -> list[Proposal]:
@@ -115,8 +118,7 @@ class Notebook:
         return [
             rows[each.structure]
             for each in self.proposals
-            if each.structure in rows
-            and (each.calculation in waiting or each in self.unlinked)
+            if each.structure in rows and (each.calculation in waiting or each in self.unlinked)
         ]
 
     def nth(self) -> dict[str, int]:

@@ -128,5 +128,3 @@ def predictions_of(pool: Pool, outlook: Outlook) -> Predictions:
 
 def _strings(array: NDArray[np.str_]) -> tuple[str, ...]:
     return tuple(str(each) for each in array)
-
-

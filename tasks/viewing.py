@@ -179,7 +179,9 @@ class CampaignReader:
         )
 
     def _built(self) -> Mapping[str, Any]:
-        built = [each for each in self.store.events(self.campaign.name) if each.kind == "pool.built"]
+        built = [
+            each for each in self.store.events(self.campaign.name) if each.kind == "pool.built"
+        ]
         return built[-1].details if built else {}
 
     def _pool_size(self) -> int:
@@ -329,5 +331,3 @@ def _fractions(answer: Answer | None, formula: str, elements: Sequence[str]) -> 
         return tuple(answer.share(elements))
     composition = Composition(formula)
     return tuple(float(composition.get_atomic_fraction(each)) for each in elements)
-
-

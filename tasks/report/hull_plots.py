@@ -48,8 +48,8 @@ def hull_plot(view: CampaignView) -> Plot | None:
 def plausible(view: CampaignView, most: int) -> NDArray[np.intp]:
     """Return the places in the pool of what may yet be found, the likeliest first.
 
-    Uncomputed candidates alone, by how far two standard deviations reach: of the
-    energy above the hull, or of the property on its good side.
+    Uncomputed candidates alone: by P(stable) where it is known, then by how far two
+    standard deviations reach, of the energy above the hull or of the property.
     """
     pool = view.pool
     if pool is None:
@@ -58,7 +58,9 @@ def plausible(view: CampaignView, most: int) -> NDArray[np.intp]:
     sign = 1.0 if view.objective.direction == "minimise" else -1.0
     unknown = np.flatnonzero(~pool.computed)
     reach = (sign * height - 2 * pool.sd)[unknown]
-    return unknown[np.argsort(reach, kind="stable")[:most]]
+    chance = pool.stable_probability
+    unlikely = np.zeros(len(unknown)) if chance is None else -chance[unknown]
+    return unknown[np.lexsort((reach, unlikely))[:most]]
 
 
 def corners(view: CampaignView) -> tuple[Points, Points]:

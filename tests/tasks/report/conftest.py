@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from leadline.surrogate.hull import energies_above_hull
 from leadline.tasks.report.view import (
@@ -201,7 +202,7 @@ def _pool(
     truth: _Truth, mean: np.ndarray, sd: np.ndarray, computed: np.ndarray, kind: str
 ) -> PoolPredictions:
     height = truth.height + mean - truth.value
-    hull = {"energy_above_hull": height, "stable_probability": np.exp(-80 * np.abs(height))}
+    hull = {"energy_above_hull": height, "stable_probability": norm.cdf((TOLERANCE - height) / sd)}
     return PoolPredictions(
         truth.ids,
         truth.formulas,

@@ -115,6 +115,14 @@ def test_the_likeliest_are_not_computed_and_on_the_good_side(make_view: MakeView
     assert view.pool.mean[highest].min() > np.median(view.pool.mean)
 
 
+def test_the_likeliest_of_a_hull_come_by_their_chance(view: CampaignView) -> None:
+    assert view.pool is not None
+    assert view.pool.stable_probability is not None
+    chances = view.pool.stable_probability[plausible(view, 400)]
+    assert len(chances) == 370
+    assert (np.diff(chances) <= 0).all()
+
+
 def test_a_property_shows_the_best_so_far_on_its_side(make_view: MakeView) -> None:
     view = make_view(kind="property")
     low = values_plot(view)
