@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from mongoengine.errors import NotUniqueError
+
 from leadline.tasks.errors import ConflictError, StoreError
 from leadline.tasks.store.base import now, within
 from leadline.tasks.store.records import (
@@ -48,18 +50,16 @@ class RoundRecords(StructureRecords):
         key = round_id(round.campaign, round.number)
         with self.step():
             if self.round(round.campaign, round.number) is not None:
-                raise ConflictError(
-                    f"round {round.number} of campaign {round.campaign} is committed already; "
-                    "carry on from it"
-                )
+                raise ConflictError(_committed(round))
             self.put_structures(structures)
-            self._documents.proposals.objects(**within(key)).delete()
-            for proposal in proposals:
-                self._insert(self._documents.proposals, proposal, id=proposal_id(proposal))
+            self._put_proposals(key, proposals)
             if surrogate is not None:
                 self._documents.surrogates.objects(pk=key).delete()
                 self._insert(self._documents.surrogates, surrogate, id=key)
-            self._insert(self._documents.rounds, made, id=key)
+            try:
+                self._insert(self._documents.rounds, made, id=key)
+            except NotUniqueError:  # another process, on a server
+                raise ConflictError(_committed(round)) from None
             self.log(round.campaign, "round.committed", key, {"proposals": len(proposals)})
         return made
 
@@ -133,6 +133,17 @@ class RoundRecords(StructureRecords):
         """Return the model of a round, or None."""
         key = round_id(campaign, round)
         return self._one(self._documents.surrogates, SurrogateRecord, key)
+
+    def _put_proposals(self, key: str, proposals: Sequence[Proposal]) -> None:
+        self._documents.proposals.objects(**within(key)).delete()
+        for proposal in proposals:
+            self._insert(self._documents.proposals, proposal, id=proposal_id(proposal))
+
+
+def _committed(round: Round) -> str:
+    return (
+        f"round {round.number} of campaign {round.campaign} is committed already; carry on from it"
+    )
 
 
 def round_id(campaign: str, number: int) -> str:

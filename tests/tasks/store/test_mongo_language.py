@@ -9,7 +9,7 @@ from typing import Any
 
 import mongomock_ng
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
@@ -34,6 +34,7 @@ ids = st.sampled_from(["a", "a:1", "a:2", "b", "b:1", "1"])
 values = st.sampled_from([None, "x", "y", "1", 1, 1.0, 2, -0.5, ["x", "y"], {"x": 1}])
 documents = st.fixed_dictionaries({}, optional={"s": values, "t": values})
 queries = st.one_of(
+    st.fixed_dictionaries({"s": values}),
     st.fixed_dictionaries({}, optional={"_id": ids, "s": values, "t": values}),
     st.fixed_dictionaries({"_id": st.fixed_dictionaries({"$in": st.lists(ids)})}),
     st.fixed_dictionaries(
@@ -63,6 +64,12 @@ def change(collection: Any, name: str, first: Any, second: Any) -> Any:
 
 @settings(max_examples=50, deadline=None)
 @given(steps=st.lists(changes, max_size=12), asked=st.lists(queries, min_size=3, max_size=6))
+@example(steps=[("insert", "a", {"s": ["x", "y"]})], asked=[{"s": "x"}, {"s": ["x", "y"]}])
+@example(steps=[("insert", "a", {"s": 1.0})], asked=[{"s": 1}, {"s": "1"}, {"s": None}])
+@example(
+    steps=[("insert", "a", {"s": "x"}), ("set", {"s": "x"}, {"s": "y"})],
+    asked=[{"s": "x"}, {"s": "y"}],
+)
 def test_look_ups_find_what_looking_at_everything_finds(
     steps: list[tuple[str, Any, Any]], asked: list[dict[str, Any]]
 ) -> None:
