@@ -24,7 +24,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -223,8 +223,14 @@ def _turns(folder: Path) -> Iterator[Running]:
 
 
 def _read_turn(folder: Path, number: int) -> Running:
-    plain: Mapping[str, object] = json.loads((folder / "turns" / str(number)).read_bytes())
-    return Running(**plain)  # type: ignore[arg-type]
+    turn = folder / "turns" / str(number)
+    try:
+        return Running(**json.loads(turn.read_bytes()))
+    except (ValueError, TypeError):
+        raise ComputeError(
+            f"{turn} cannot be read, so who computes this calculation is not known; once no "
+            f"engine of it is alive on any host, remove {folder} and run again"
+        ) from None
 
 
 def _link_once(path: Path, words: str) -> bool:

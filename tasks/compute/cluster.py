@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 from uuid import uuid4
 
@@ -163,6 +163,7 @@ class _LocalWorker:
     def __init__(self, orders: dict[str, Any]) -> None:
         self._orders = json.dumps(orders).encode() + b"\n"
         self._closing = False
+        self._lock = Lock()
         self.short_lives = 0
         self._process = self._start()
         self._thread = Thread(target=self._keep, daemon=True, name="leadline worker")
@@ -170,8 +171,9 @@ class _LocalWorker:
 
     def close(self) -> None:
         """End the worker, and with it whatever it computes."""
-        self._closing = True
-        self._end_process()
+        with self._lock:
+            self._closing = True
+            self._end_process()
         self._thread.join()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -193,11 +195,12 @@ class _LocalWorker:
         while self.short_lives < 3:
             started = time.monotonic()
             self._process.wait()
-            if self._closing:
-                return
-            self._end_process()
-            self.short_lives = self.short_lives + 1 if time.monotonic() - started < 5 else 0
-            self._process = self._start()
+            with self._lock:
+                if self._closing:
+                    return
+                self._end_process()
+                self.short_lives = self.short_lives + 1 if time.monotonic() - started < 5 else 0
+                self._process = self._start()
 
     def _end_process(self) -> None:
         assert self._process.stdin is not None

@@ -26,6 +26,7 @@ from leadline.tasks.compute.attempt_files import (
     write_whole,
 )
 from leadline.tasks.compute.worker import run_calculation
+from leadline.tasks.errors import ComputeError
 
 if TYPE_CHECKING:
     from tests.tasks.compute.conftest import Asking, Observer, WorkerProcess
@@ -183,6 +184,15 @@ def test_no_part_of_a_result_reads_as_a_result(tmp_path: Path, share: float, jun
     assert read_result(tmp_path, 1) is None
     write_result(COMPLETE, folder)
     assert read_result(tmp_path, 1) == COMPLETE
+
+
+def test_a_turn_that_cannot_be_read_is_named(ask: Asking) -> None:
+    ran(ask())
+    turn = Path(ask().folder) / "turns" / "1"
+    for words in ("", "[]", '{"pid": 1}'):
+        turn.write_text(words)
+        with pytest.raises(ComputeError, match="turns/1 cannot be read"):
+            inspect(Path(ask().folder))
 
 
 def test_a_turn_is_taken_once_however_many_reach_for_it(ask: Asking) -> None:

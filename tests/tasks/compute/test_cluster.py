@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dask
 import psutil
 import pytest
 from distributed.security import Security
@@ -23,6 +25,7 @@ from leadline.tasks.compute.attempt_files import is_signed_off
 from leadline.tasks.compute.cluster import open_cluster
 from leadline.tasks.compute.dispatcher import Dispatcher
 from leadline.tasks.compute.profile import LocalCluster, Profile, SchedulerCluster
+from leadline.tasks.compute.worker import run_calculation
 from leadline.tasks.errors import ComputeError
 
 if TYPE_CHECKING:
@@ -37,8 +40,9 @@ from leadline.tasks.compute.profile import load_profile
 # No `if __name__ == "__main__"`: a script of three lines has none.
 with open_cluster(load_profile("local"), workers=1) as cluster:
     for line in sys.stdin:
-        with Dispatcher(cluster.client).run(Request.from_plain(json.loads(line)), lambda: False) as it:
-            print(it.to_json(), flush=True)
+        request = Request.from_plain(json.loads(line))
+        with Dispatcher(cluster.client).run(request, lambda: False) as result:
+            print(result.to_json(), flush=True)
 """
 
 
@@ -52,7 +56,7 @@ def test_a_cluster_on_this_machine_opens_shows_itself_and_leaves_nothing_behind(
     before = offspring()
     with open_cluster(Profile(name="here", cluster=LocalCluster(workers=1))) as cluster:
         assert cluster.slots == 1
-        assert cluster.client.scheduler.address.startswith("tls://127.0.0.1")
+        assert next(iter(cluster.client.nthreads())).startswith("tls://127.0.0.1")
         assert cluster.dashboard is not None
         with urllib.request.urlopen(cluster.dashboard, timeout=10) as page:
             assert page.status == 200
@@ -85,8 +89,6 @@ def test_settings_of_dask_in_a_profile_hold_while_its_cluster_is_open() -> None:
 
 
 def _ttl() -> object:
-    import dask
-
     return dask.config.get("distributed.worker.ttl", default=None)
 
 
@@ -132,8 +134,6 @@ def test_ctrl_c_at_a_terminal_reaches_neither_workers_nor_engines(
 
 
 def _line(plain: object) -> str:
-    import json
-
     return json.dumps(plain) + "\n"
 
 
@@ -220,8 +220,6 @@ def test_an_open_scheduler_is_joined_with_a_warning_and_engines_end_with_its_wor
 
 
 def _begin(plain: dict[str, object]) -> object:
-    from leadline.tasks.compute.worker import run_calculation
-
     return run_calculation(plain)
 
 
@@ -231,27 +229,22 @@ def _impatient(profile: Profile) -> Profile:
 
 def test_a_scheduler_that_goes_away_is_a_remote_failure(ask: Asking, observe: Observer) -> None:
     with scheduler() as address:
-        profile = profile_of(address).model_copy(
-            update={"dask": {"distributed.comm.timeouts.connect": "1s"}}
-        )
+        impatient = {"distributed.comm.timeouts.connect": "1s"}
+        profile = profile_of(address).model_copy(update={"dask": impatient})
         with dask_worker(address), open_cluster(profile) as cluster:
-            (scheduling,) = (cluster.client.run_on_scheduler(os.getpid),)
-            with Dispatcher(cluster.client).run(
-                ask(seconds=300), _once_acting(ask, observe, scheduling)
-            ) as result:
+            pid = cluster.client.run_on_scheduler(os.getpid)
+
+            def killed_once_acting() -> bool:
+                observe.acting(ask())
+                if psutil.pid_exists(pid):
+                    os.kill(pid, signal.SIGKILL)
+                return False
+
+            dispatcher = Dispatcher(cluster.client)
+            with dispatcher.run(ask(seconds=300), killed_once_acting) as result:
                 assert result.failure is not None
                 assert result.failure.kind is FailureKind.REMOTE
                 assert result.failure.reason == "worker-lost"
-
-
-def _once_acting(ask: Asking, observe: Observer, scheduling: int):  # type: ignore[no-untyped-def]
-    def cancelled() -> bool:
-        observe.acting(ask())
-        if psutil.pid_exists(scheduling):
-            os.kill(scheduling, signal.SIGKILL)
-        return False
-
-    return cancelled
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_within_its_time() -> None:

@@ -70,22 +70,22 @@ def test_a_calculation_goes_to_a_worker_and_its_result_comes_back(
 
 
 def test_many_threads_share_a_dispatcher(
-    dispatcher: Dispatcher, cluster: Cluster, ask: Asking
+    dispatcher: Dispatcher, cluster: Cluster, ask: Asking, observe: Observer
 ) -> None:
     requests = [ask(f"c{number}", energy=-float(number)) for number in range(64)]
     with ThreadPoolExecutor(64) as pool:
         results = list(pool.map(lambda request: end(dispatcher, request), requests))
     assert [result.energy for result in results] == [-float(number) for number in range(64)]
     # Nothing is held once each caller has left its block.
-    assert not cluster.client.futures
+    observe.until(lambda: not cluster.client.futures)
 
 
 def test_the_future_is_held_until_the_caller_has_recorded(
-    dispatcher: Dispatcher, cluster: Cluster, ask: Asking
+    dispatcher: Dispatcher, cluster: Cluster, ask: Asking, observe: Observer
 ) -> None:
     with dispatcher.run(ask(), lambda: False):
         assert list(cluster.client.futures) == ["calculation-one-1"]
-    assert not cluster.client.futures
+    observe.until(lambda: not cluster.client.futures)
 
 
 def test_a_killed_worker_is_a_remote_failure_and_another_comes(
