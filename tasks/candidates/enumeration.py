@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,12 +108,12 @@ def _hermite_normal_forms(size: int) -> Iterator[list[list[int]]]:
 def _same_lattice(images: NDArray[np.int64], matrices: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which of ``matrices`` [N, 3, 3] span the lattice of any of ``images``."""
     quotients = np.einsum("rij,njk->nrik", images, np.linalg.inv(matrices))
-    return _whole(quotients).any(axis=1)
+    return cast("NDArray[np.bool_]", _whole(quotients).any(axis=1))
 
 
 def _whole(matrices: NDArray[np.float64]) -> NDArray[np.bool_]:
-    close: NDArray[np.bool_] = np.abs(matrices - np.rint(matrices)) < TOLERANCE
-    return close.all(axis=(-2, -1))
+    close = np.isclose(matrices, np.rint(matrices), rtol=0, atol=TOLERANCE)
+    return cast("NDArray[np.bool_]", close.all(axis=(-2, -1)))
 
 
 def _superlattice(
