@@ -1,8 +1,8 @@
-"""What the elements are, for formation energies: phases to compute, the lowest of each."""
+"""Crystals of the elements, whose energies formation energies are measured from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ase import Atoms
@@ -57,35 +57,6 @@ def reference_structures(
     usual = _usual(element)
     cells = [(phase, _in_phase(element, phase, *usual)) for phase in phases] or [usual]
     return [(phase, _structure(cell, magnetic=magnetic)) for phase, cell in cells]
-
-
-def reference_energies(
-    elements: Iterable[str], computed: Iterable[tuple[str, float]]
-) -> dict[str, float]:
-    """Return the lowest energy of each element, eV/atom.
-
-    Parameters
-    ----------
-    elements
-        Symbols that need a reference.
-    computed
-        Element and energy (eV/atom) of every phase computed.
-
-    Raises
-    ------
-    InputError
-        If an element has no energy.
-    """
-    lowest: dict[str, float] = {}
-    for element, energy in computed:
-        lowest[element] = min(energy, lowest.get(element, energy))
-    missing = sorted(set(elements) - lowest.keys())
-    if missing:
-        raise InputError(
-            f"no reference energy for {', '.join(missing)}: none of its phases was computed; "
-            "name others in objective.references.phases, or give objective.references.values"
-        )
-    return {element: lowest[element] for element in elements}
 
 
 def _usual(element: str) -> tuple[str, Atoms]:

@@ -1,4 +1,4 @@
-"""Crystals of the elements, and the lowest energy of each."""
+"""Crystals of the elements."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from leadline.tasks.errors import InputError
-from leadline.tasks.references import PHASES, reference_energies, reference_structures
+from leadline.tasks.references import PHASES, reference_structures
 
 GROUPS = {"fcc": 225, "bcc": 229, "hcp": 194, "diamond": 227, "sc": 221, "rhombohedral": 166}
 
@@ -53,13 +53,3 @@ def test_what_is_no_simple_crystal_must_be_given(element: str) -> None:
 def test_an_unknown_phase_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(InputError, match="unknown phase cubic; allowed: fcc, bcc"):
         reference_structures("Fe", ("bcc", "cubic"))
-
-
-def test_the_lowest_phase_is_the_reference() -> None:
-    computed = [("Fe", -8.2), ("Fe", -8.3), ("Al", -3.7), ("Fe", -8.1)]
-    assert reference_energies(["Al", "Fe"], computed) == {"Al": -3.7, "Fe": -8.3}
-
-
-def test_an_element_without_an_energy_is_named() -> None:
-    with pytest.raises(InputError, match="no reference energy for Fe"):
-        reference_energies(["Al", "Fe"], [("Al", -3.7)])
