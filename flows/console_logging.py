@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import prefect.main  # noqa: F401  sets up Prefect's logging, which then stays as it is
 from prefect.logging.handlers import PrefectConsoleHandler
 
 if TYPE_CHECKING:

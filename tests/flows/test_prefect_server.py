@@ -1,0 +1,257 @@
+"""The Prefect server of a run: real servers, real signals, homes of their own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from prefect.context import refresh_global_settings_context
+from prefect.settings import PREFECT_API_URL
+
+from leadline.flows.loopback_server import Process, Server
+from leadline.flows.prefect_server import prefect_server, wait_for_task_runs
+from leadline.flows.process_settings import process_settings
+from leadline.flows.server_register import Lobby, Register
+from leadline.tasks.compute.processes import boot_id, host
+from leadline.tasks.errors import PrefectServerError
+
+Run = Callable[..., "subprocess.Popen[str]"]
+GONE = "http://127.0.0.1:9/api"
+
+VISIT = """
+import json, signal, sys
+from leadline.flows.prefect_server import prefect_server
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+with prefect_server() as server:
+    print(json.dumps({"api": server.api, "started": server.started}), flush=True)
+    sys.stdin.readline()
+"""
+
+CALCULATE = """
+import json, sys
+from prefect import flow, runtime, task
+from prefect.task_runners import ThreadPoolTaskRunner
+from leadline.flows.prefect_server import prefect_server, wait_for_task_runs
+
+@task(cache_policy=None)
+def one(number):
+    return number
+
+@flow(task_runner=ThreadPoolTaskRunner(max_workers=8))
+def many(count):
+    for future in [one.submit(number) for number in range(count)]:
+        future.result()
+    return str(runtime.flow_run.id), wait_for_task_runs(runtime.flow_run.id, count)
+
+with prefect_server():
+    print(json.dumps(many(int(sys.argv[1]))))
+"""
+
+RECOUNT = """
+import sys
+from leadline.flows.prefect_server import prefect_server, wait_for_task_runs
+
+with prefect_server():
+    print(wait_for_task_runs(sys.argv[1], int(sys.argv[2]), timeout=0))
+"""
+
+
+class Visit:
+    """A run that uses a server until it is told to leave."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        said = json.loads(line)
+        self.api, self.started = said["api"], said["started"]
+
+    def leave(self) -> None:
+        _, errors = self.process.communicate("\n", timeout=60)
+        assert (self.process.returncode, errors) == (0, "")
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+@pytest.fixture
+def visit(run_script: Run) -> Callable[..., Visit]:
+    return lambda **variables: Visit(run_script(VISIT, **variables))
+
+
+def answers(api: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    words, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return words
+
+
+def completed(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        query = "select count(*) from task_run where state_type = 'COMPLETED'"
+        return int(database.execute(query).fetchone()[0])
+
+
+@pytest.mark.slow
+def test_every_task_run_is_on_record_after_the_server_has_ended(
+    run_script: Run, prefect_home: Path
+) -> None:
+    proxy = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    words = finish(run_script(CALCULATE, "200", PREFECT_LOGGING_LEVEL="ERROR", **proxy))
+    flow_run, missing = json.loads(words)
+    assert missing == 0
+    assert not list(prefect_home.glob("leadline/*/server.json"))
+    assert completed(prefect_home / "prefect.db") == 200
+    assert finish(run_script(RECOUNT, flow_run, "200")).strip() == "0"
+
+
+@pytest.mark.slow
+def test_the_last_run_ends_the_server_and_no_ctrl_c_does(visit: Callable[..., Visit]) -> None:
+    first = visit()
+    os.killpg(first.process.pid, signal.SIGINT)
+    second = visit()
+    assert (first.started, second.started) == (True, False)
+    assert second.api == first.api
+    first.leave()
+    assert answers(second.api)
+    second.leave()
+    assert not answers(second.api)
+
+
+@pytest.mark.slow
+def test_a_server_that_a_killed_run_left_is_joined_by_the_next_and_ended_by_it(
+    visit: Callable[..., Visit],
+) -> None:
+    first = visit()
+    first.kill()
+    assert answers(first.api)
+    second = visit()
+    assert (second.started, second.api) == (False, first.api)
+    second.leave()
+    assert not answers(first.api)
+
+
+@pytest.mark.slow
+def test_a_server_that_the_environment_names_is_used_and_left_alone(
+    visit: Callable[..., Visit],
+) -> None:
+    owner = visit()
+    guest = visit(PREFECT_API_URL=owner.api)
+    assert (guest.started, guest.api) == (False, owner.api)
+    guest.leave()
+    assert answers(owner.api)
+    owner.leave()
+
+
+@pytest.mark.slow
+def test_two_hosts_that_share_a_home_do_not_write_one_file(
+    run_script: Run, prefect_home: Path
+) -> None:
+    other = prefect_home / "leadline" / "node7"
+    other.mkdir(parents=True)
+    (other / "server.json").write_text("{}")
+    own = prefect_home / f"leadline-{host()}.db"
+    shutil.copy(prefect_home / "prefect.db", own)
+    finish(run_script(CALCULATE, "3", PREFECT_LOGGING_LEVEL="ERROR"))
+    assert (completed(own), completed(prefect_home / "prefect.db")) == (3, 0)
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with pytest.raises(PrefectServerError, match=r"(?s)ended.*Could not parse.*Start one"):
+        Lobby(tmp_path).enter(
+            {
+                "PREFECT_HOME": str(tmp_path),
+                "PREFECT_SERVER_DATABASE_CONNECTION_URL": "not a database",
+            },
+            lambda: None,
+        )
+    assert not list(tmp_path.glob("leadline/*/server.json"))
+
+
+def test_a_named_server_that_does_not_answer_is_refused() -> None:
+    with (
+        process_settings({"PREFECT_API_URL": GONE}),
+        pytest.raises(PrefectServerError, match=r"PREFECT_API_URL is http://127.0.0.1:9/api"),
+        prefect_server(),
+    ):
+        pytest.fail("a server that is not there was given")
+
+
+def test_a_server_that_is_gone_holds_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    began = time.monotonic()
+    with process_settings({"PREFECT_API_URL": GONE}), caplog.at_level(logging.WARNING):
+        missing = wait_for_task_runs("00000000-0000-0000-0000-000000000000", 7)
+    assert missing == 7
+    assert "0 of 7 task runs: the server no longer answers" in caplog.text
+    assert time.monotonic() - began < 5
+
+
+def test_settings_reach_threads_of_a_prefect_already_imported_and_are_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    refresh_global_settings_context()
+    before = PREFECT_API_URL.value()
+    seen: list[str | None] = []
+    with process_settings({"PREFECT_API_URL": GONE}):
+        thread = threading.Thread(target=lambda: seen.append(PREFECT_API_URL.value()))
+        thread.start()
+        thread.join()
+    assert seen == [GONE]
+    assert PREFECT_API_URL.value() == before
+    assert "PREFECT_API_URL" not in os.environ
+
+
+def test_names_of_the_dead_count_for_nothing(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = Process.this()
+    again = Process(os.getpid(), here.start - 1)
+    path = tmp_path / "server.json"
+    Register(boot_id(), Server(again, 4200), (here, again, Process(ended.pid, 1.0))).write(path)
+    assert Register.read(path) == Register(boot_id(), None, (here,))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"boot": 1}', "null", '{"boot": "%s"}'])
+def test_a_register_that_cannot_be_read_is_an_empty_one(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "server.json"
+    path.write_text(text.replace("%s", boot_id()))
+    assert Register.read(path) == Register(boot_id())
+
+
+def test_a_register_of_an_earlier_boot_is_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "server.json"
+    Register("an earlier boot", Server(Process.this(), 4200), (Process.this(),)).write(path)
+    assert Register.read(path) == Register(boot_id())
+
+
+def test_a_host_that_shares_the_home_is_seen(tmp_path: Path) -> None:
+    lobby = Lobby(tmp_path)
+    for name in (host(), "node7"):
+        folder = tmp_path / "leadline" / name
+        folder.mkdir(exist_ok=True)
+        Register(boot_id(), None, (Process.this(),)).write(folder / "server.json")
+    assert lobby.other_hosts == ["node7"]
