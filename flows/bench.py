@@ -184,7 +184,7 @@ def opened(spec: CampaignSpec) -> Iterator[Bench]:
             cuts=spec.compute.cuts,
             time_limit=None if limit is None else limit * 3600,
             keep=spec.compute.keep,
-            judge=Judge(store, parts.recipe.relaxes_cell) if parts.recipe.relaxes_cell else None,
+            judge=Judge(store) if parts.recipe.relaxes_cell else None,
         )
         store.log(spec.name, "pool.built", file.sha256, file.report.to_plain())
         yield Bench(

@@ -70,6 +70,10 @@ class Loop:
         self.assessment = Assessment()
         self.dispatching = Dispatching(bench.desk, bench.cluster.slots, limits, watcher)
         self.after_assessing: Callable[[], None] = lambda: None
+        if bench.desk.judge is not None:
+            for each in self.book.answers:
+                if each.phase == each.structure and each.final is not None:
+                    bench.desk.judge.knows(each.structure, each.final)
 
     @contextmanager
     def working(self) -> Iterator[None]:

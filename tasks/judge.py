@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 from pymatgen.core import Structure
 
-from leadline.tasks.match import left_prototype, match_known
+from leadline.tasks.crystals import Crystals
+from leadline.tasks.match import left_prototype
 from leadline.tasks.store.records import StructureRecord
 from leadline.tasks.store.store import Store
 from leadline.tasks.structures import from_plain
 
 
-@dataclass(frozen=True)
 class Judge:
     """Compares relaxed structures with what was asked for and with the known phases.
 
@@ -24,34 +22,34 @@ class Judge:
     ----------
     store
         Where relations are recorded.
-    relaxes_cell
-        True if the recipe changes the cell, so that volumes are scaled to compare.
     """
 
-    store: Store
-    relaxes_cell: bool
-    _phases: dict[str, dict[str, Structure]] = field(default_factory=lambda: defaultdict(dict))
-    _lock: Lock = field(default_factory=Lock)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._phases: dict[str, Structure] = {}
+        # All were relaxed by one recipe, so volumes are compared as they are.
+        self._crystals = Crystals(scale=False, structure_at=self._phases.__getitem__)
+        self._lock = Lock()
 
-    def knows(self, asked: StructureRecord, final: Mapping[str, Any]) -> None:
+    def knows(self, structure: str, final: Mapping[str, Any]) -> None:
         """Take in a phase that was settled earlier."""
-        if asked.relaxed_to is None:
-            self._phases[asked.formula][asked.id] = from_plain(final)
+        relaxed = from_plain(final)
+        self._phases[structure] = relaxed
+        self._crystals.keep(relaxed, structure)
 
-    def settle(self, asked: StructureRecord, final: Mapping[str, Any]) -> StructureRecord:
+    def settle(self, asked: StructureRecord, final: Mapping[str, Any]) -> None:
         """Record the phase that a structure relaxed to, and whether it left its prototype.
 
         One phase counts once: a structure that relaxed to a known phase is
         related to it, and the first one of its kind is the phase itself.
         """
-        relaxed, initial = from_plain(final), from_plain(asked.structure)
+        relaxed = from_plain(final)
         with self._lock:
-            known = self._phases[asked.formula]
-            phase = match_known(relaxed, {id_: s for id_, s in known.items() if id_ != asked.id})
+            phase = self._crystals.find(relaxed)
             if phase is None:
-                known[asked.id] = relaxed
-        left = left_prototype(initial, relaxed) if self.relaxes_cell else None
+                self.knows(asked.id, final)
+        if phase == asked.id:
+            phase = None
+        left = left_prototype(from_plain(asked.structure), relaxed)
         if phase or left:
-            self.store.relate(asked.id, relaxed_to=phase, left_prototype=left)
-        found = self.store.structure(asked.id)
-        return found or asked
+            self._store.relate(asked.id, relaxed_to=phase, left_prototype=left)

@@ -18,10 +18,10 @@ from leadline.surrogate.candidate import Candidate
 from leadline.tasks.calculation import Result
 from leadline.tasks.candidates.checks import Checks
 from leadline.tasks.candidates.dataset import label
-from leadline.tasks.candidates.duplicates import Duplicates
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.candidates.readers import Unreadable, read_frames
 from leadline.tasks.candidates.source import Drops
+from leadline.tasks.crystals import Crystals
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import CandidateError, InputError
 from leadline.tasks.recipes.recipe import Recipe
@@ -89,7 +89,8 @@ def read_known(
         found.results.append(KnownResult(candidate, structure, energy))
     if not found.results:
         raise CandidateError(
-            f"start.known.path: {path.name} holds no usable result: {found.drops.words() or 'empty'}"
+            f"start.known.path: {path.name} holds no usable result: "
+            + (found.drops.words() or "it is empty")
         )
     return found
 
@@ -106,8 +107,8 @@ def check_fingerprint(declared: str, engine: Engine) -> None:
     if declared == SAME or (len(declared) >= 12 and own.startswith(declared)):
         return
     raise InputError(
-        f"start.known.fingerprint: is {declared!r}, this campaign's engine has {own}; results of "
-        f"other settings do not mix. Declare {SAME!r} only if they were computed with these settings"
+        f"start.known.fingerprint: is {declared!r}, this campaign's engine has {own}; results "
+        f"of other settings do not mix. Declare {SAME!r} only if they were computed with these"
     )
 
 
@@ -180,17 +181,16 @@ class _Twins:
     """Finds the candidate of a pool that a structure is the same crystal as."""
 
     def __init__(self, pool: PoolFile, scale: bool) -> None:
-        self._candidates = list(pool.candidates())
-        self._duplicates = Duplicates(scale, self._structure)
-        for number, candidate in enumerate(self._candidates):
-            assert isinstance(candidate.material, Structure)
-            self._duplicates.keep(candidate.material, number)
+        self._candidates = {each.id: each for each in pool.candidates()}
+        self._crystals = Crystals(scale, self._structure)
+        for id_ in self._candidates:
+            self._crystals.keep(self._structure(id_), id_)
 
     def of(self, structure: Structure) -> Candidate | None:
-        number = self._duplicates.find(structure)
-        return None if number is None else self._candidates[number]
+        id_ = self._crystals.find(structure)
+        return None if id_ is None else self._candidates[id_]
 
-    def _structure(self, number: int) -> Structure:
-        material = self._candidates[number].material
+    def _structure(self, id_: str) -> Structure:
+        material = self._candidates[id_].material
         assert isinstance(material, Structure)
         return material
