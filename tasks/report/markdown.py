@@ -32,7 +32,7 @@ def report_markdown(view: CampaignView) -> str:
     """Return the report as markdown of less than 1 MB, its plots as PNG data URIs."""
     parts = [
         f"# {_text(view.name)}",
-        _text(view.objective.words),
+        _text(summary.sentence(view.objective.words)),
         f"**{_text(summary.headline(view))}**",
         f"*{_text(view.state)}*: {_text(summary.why(view))} {summary.in_flight(view)}".strip(),
         *_pictures(result_plot(view)),
@@ -66,7 +66,7 @@ def _phases(view: CampaignView) -> list[str]:
          mev(p.energy_above_hull), count(p.nth) if p.nth else "known"]
         for p in view.phases[:MOST_PHASES]
     ]  # fmt: skip
-    value = f"{view.objective.quantity} ({view.objective.unit})"
+    value = view.objective.in_unit(view.objective.quantity)
     head = ["phase", "structure", "space group", value, "above hull (meV/atom)", "found at"]
     table = _table(head, rows)
     rest = len(view.phases) - len(rows)
@@ -85,7 +85,7 @@ def _rounds(view: CampaignView) -> list[str]:
 
 
 def _round(view: CampaignView, each: RoundView) -> list[str]:
-    head = ["candidate", "picked for", f"predicted ({view.objective.unit})", "computed", "why"]
+    head = ["candidate", "picked for", view.objective.in_unit("predicted"), "computed", "why"]
     table = _table(head, [_pick(pick) for pick in each.picks[:MOST_PICKS]])
     title = f"### Round {each.number}: {counted(len(each.picks), 'pick')}"
     return [title, *([_text(each.words)] if each.words else []), table]

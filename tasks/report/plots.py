@@ -67,7 +67,7 @@ def values_plot(view: CampaignView) -> Plot | None:
         return None
     objective = view.objective
     figure = paper(9.0, 4.4)
-    drawn = axes(figure, "calculation", f"{objective.quantity} ({objective.unit})")
+    drawn = axes(figure, "calculation", objective.in_unit(objective.quantity))
     nth = np.array([pick.nth or 0 for pick in view.answered], dtype=int)
     values = np.array([pick.value for pick in view.answered], dtype=float)
     best = np.minimum if objective.direction == "minimise" else np.maximum
@@ -95,7 +95,7 @@ def _values_alt(view: CampaignView, values: NDArray[np.float64]) -> str:
     best = values.min() if objective.direction == "minimise" else values.max()
     return (
         f"{objective.quantity} of {counted(len(values), 'candidate')} in the order computed; "
-        f"the best is {fixed(float(best))} {objective.unit}."
+        f"the best is {objective.with_unit(fixed(float(best)))}."
     )
 
 
@@ -105,8 +105,8 @@ def parity_plot(view: CampaignView) -> Plot | None:
     if not pairs:
         return None
     figure = paper(4.8, 4.4)
-    unit = view.objective.unit
-    drawn = axes(figure, f"predicted ({unit})", f"computed ({unit})")
+    unit = view.objective.in_unit
+    drawn = axes(figure, unit("predicted"), unit("computed"))
     everything = [v for pick in pairs for v in (pick.mean, pick.value) if v is not None]
     low, high = min(everything), max(everything)
     pad = 0.06 * (high - low) or 0.01

@@ -48,7 +48,7 @@ def finds_detail(view: CampaignView) -> str:
     if objective.threshold is None:
         return f"best {objective.quantity}"
     side = "at most" if objective.direction == "minimise" else "at least"
-    return f"{objective.quantity} {side} {fixed(objective.threshold)} {objective.unit}"
+    return f"{objective.quantity} {side} {objective.with_unit(fixed(objective.threshold))}"
 
 
 def computed(view: CampaignView) -> str:
@@ -92,12 +92,18 @@ def headline(view: CampaignView) -> str:
     return f"{said} A random search would need about {count(need)} for the same finds."
 
 
+def sentence(words: str) -> str:
+    """Return words as a sentence: a capital first, a full stop last."""
+    said = words[:1].upper() + words[1:]
+    return said if not said or said.endswith((".", "!", "?")) else said + "."
+
+
 def why(view: CampaignView) -> str:
     """Return why the campaign stopped, rests, or goes on."""
     if view.verdict is not None:
-        return view.verdict.words
+        return sentence(view.verdict.words)
     if view.reason:
-        return view.reason
+        return sentence(view.reason)
     going = {"new": "It has not started.", "running": "It is running."}
     return going.get(view.state, f"It is {view.state}.")
 
@@ -117,7 +123,7 @@ def energy_words(view: CampaignView, value: float | None) -> str:
     """Return an error or a width with its unit: small energies in meV/atom."""
     if view.objective.unit == "eV/atom":
         return f"{mev(value)} meV/atom"
-    return f"{fixed(value)} {view.objective.unit}"
+    return view.objective.with_unit(fixed(value))
 
 
 def calibration_rows(view: CampaignView) -> list[tuple[str, str, str]]:

@@ -31,7 +31,8 @@ class Objective:
     words
         The objective as a person would say it.
     quantity, unit
-        What a calculation gives, e.g. ``formation energy`` in ``eV/atom``.
+        What a calculation gives, e.g. ``formation energy`` in ``eV/atom``; the unit
+        is empty where the data name none.
     tolerance
         Energy above the hull up to which a phase counts as found, eV/atom.
     direction
@@ -47,6 +48,14 @@ class Objective:
     tolerance: float = 0.0
     direction: Literal["minimise", "maximise"] = "minimise"
     threshold: float | None = None
+
+    def in_unit(self, words: str) -> str:
+        """Return words with the unit after them in brackets, where there is one."""
+        return f"{words} ({self.unit})" if self.unit else words
+
+    def with_unit(self, number: str) -> str:
+        """Return a number with its unit, where there is one."""
+        return f"{number} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)

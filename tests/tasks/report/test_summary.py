@@ -49,7 +49,7 @@ def test_before_the_first_answer_nothing_is_claimed(make_view: MakeView) -> None
     [
         ("running", "", "It is running."),
         ("resting", "", "It is resting."),
-        ("failed", "pw.x is not on this machine", "pw.x is not on this machine"),
+        ("failed", "the engine is away", "The engine is away."),
     ],
 )
 def test_a_campaign_without_a_verdict_says_its_state(
@@ -75,6 +75,14 @@ def test_calibration_has_units_and_leaves_out_what_is_not_known(view: CampaignVi
     assert len(rows) == 9
     volts = replace(view, objective=Objective("property", "", "gap", "eV"))
     assert summary.calibration_rows(volts)[0][1] == "0.011 eV"
+
+
+def test_a_property_without_a_unit_has_no_empty_brackets(make_view: MakeView) -> None:
+    bare = Objective("property", "minimise heat_all", "heat_all", "", threshold=0.16)
+    view = replace(make_view(kind="property"), objective=bare)
+    assert bare.in_unit("predicted") == "predicted"
+    assert summary.finds_detail(view) == "heat_all at most 0.160"
+    assert summary.calibration_rows(view)[0][1] == "0.011"
 
 
 def test_evidence_reads_as_words() -> None:
