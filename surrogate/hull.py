@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,14 +67,19 @@ class Hull:
         _check(x, e)
         return cls(x, e)
 
-    @property
+    @cached_property
     def vertices(self) -> Indices:
         """Rows that are corners of the hull: one for each composition, the lowest."""
+        rows = self._lowest_on_hull
+        return np.array([row for row in rows if self._is_corner(int(row), rows)], dtype=np.int64)
+
+    @cached_property
+    def _lowest_on_hull(self) -> Indices:
+        """The corners, and what lies on the flat between them, one row a composition."""
         on_hull = np.flatnonzero(self.above(self.fractions, self.energies) <= 1e-9)
         lowest = on_hull[np.argsort(self.energies[on_hull], kind="stable")]
         _, first = np.unique(np.round(self.fractions[lowest], 9), axis=0, return_index=True)
-        rows = lowest[np.sort(first)]
-        return np.sort(np.array([row for row in rows if self._is_corner(int(row), rows)], int))
+        return np.sort(lowest[first])
 
     def energy_at(self, fractions: ArrayLike) -> Floats:
         """Return the hull's energy at m compositions, float64[m], in eV/atom."""
@@ -148,8 +154,8 @@ def stability_probability(
     -------
     float64[n], each a multiple of 1/s.
     """
-    corners = hull.vertices
-    known, lowest = hull.fractions[corners], hull.energies[corners]
+    rows = hull._lowest_on_hull
+    known, lowest = hull.fractions[rows], hull.energies[rows]
     ceiling = hull.energy_at(fractions)
     stable = np.zeros(len(fractions))
     for sample in samples:

@@ -39,7 +39,7 @@ class ProposeSettings:
     acquisition: str = "auto"
     shares: Shares = field(default_factory=Shares)
     shortlist: int = 1000
-    samples: int = 256
+    samples: int = 128
 
 
 @dataclass(frozen=True)
