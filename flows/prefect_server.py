@@ -76,9 +76,7 @@ class PrefectServer:
 
 
 @contextmanager
-def prefect_server(
-    meanwhile: Callable[[], object] = lambda: None,
-) -> Iterator[PrefectServer]:
+def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[PrefectServer]:
     """Give the block a Prefect server, and this process the settings that reach it.
 
     Parameters
@@ -189,11 +187,8 @@ def _settings_for(lobby: Lobby) -> dict[str, str]:
     if not (database.startswith("sqlite") and lobby.other_hosts):
         return _SERVER_SETTINGS
     # Two hosts must not write one SQLite file: over a network file system it breaks.
-    path = PREFECT_HOME.value() / f"leadline-{host()}.db"
-    return {
-        **_SERVER_SETTINGS,
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{path}",
-    }
+    own = f"sqlite+aiosqlite:///{PREFECT_HOME.value()}/leadline-{host()}.db"
+    return {**_SERVER_SETTINGS, "PREFECT_SERVER_DATABASE_CONNECTION_URL": own}
 
 
 def _send_what_waits() -> None:
