@@ -125,7 +125,7 @@ def _write(out: Path, result: dict[str, Any]) -> None:
         "w", encoding="utf-8", dir=out.parent, prefix=f".{out.name}.", delete=False
     ) as file:
         json.dump(result, file, allow_nan=False)
-    os.replace(file.name, out)
+    Path(file.name).replace(out)
 
 
 def _cell(value: float | None) -> str:

@@ -194,7 +194,7 @@ def main() -> None:
         print(f"leadline: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 

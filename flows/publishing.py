@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ def write_report(store: Store, name: str, path: Path | None = None) -> Path:
     ) as file:
         file.write(page)
     Path(file.name).chmod(0o644)
-    os.replace(file.name, target)
+    Path(file.name).replace(target)
     return target
 
 

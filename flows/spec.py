@@ -194,10 +194,10 @@ class AcquisitionSpec(Section):
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> AcquisitionSpec:
-        if self.uncertainty_share + self.random_share > 1:
+        shares = self.uncertainty_share + self.random_share
+        if shares > 1:
             raise ValueError(
-                f"uncertainty_share + random_share is {self.uncertainty_share + self.random_share:g}; "
-                "at most 1 is allowed"
+                f"uncertainty_share + random_share is {shares:g}; at most 1 is allowed"
             )
         return self
 
@@ -242,8 +242,9 @@ class StoreSpec(Section):
     def _no_uri(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and "uri" in data:
             raise ValueError(
-                "uri is not allowed, since specs are stored and shown; set LEADLINE_MONGODB_URI, or "
-                "name an environment variable or a Prefect secret block in store.uri_from"
+                "uri is not allowed, since specs are stored and shown; set "
+                "LEADLINE_MONGODB_URI, or name an environment variable or a Prefect secret block "
+                "in store.uri_from"
             )
         return data
 
@@ -285,7 +286,7 @@ class StopSpec(Section):
 class CampaignSpec(Section):
     """Everything that a campaign is."""
 
-    leadline: Literal[1] = Field(default=FORMAT, description="version of this file's format")
+    leadline: Literal[1] = Field(default=1, description="version of this file's format")
     name: str = Field(pattern=NAME, description="lower-case letters, digits and dashes")
     description: str = Field(default="", description="for people")
     seed: int = Field(default=0, ge=0, description="of every random choice")

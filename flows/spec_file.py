@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,22 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from leadline.flows import spec
 from leadline.flows.spec import FORMAT, CampaignSpec
 from leadline.tasks.errors import SpecError
 
 DATA = "${LEADLINE_DATA}"
 PATH_KEYS = frozenset({"path", "paths"})
 TAGS = frozenset({"hull", "property", "computed", "values", "fitted"})
+TAGGED: dict[tuple[str, ...], type[BaseModel]] = {
+    ("objective", "hull"): spec.HullObjective,
+    ("objective", "property"): spec.PropertyObjective,
+    ("references", "computed"): spec.ComputedReferences,
+    ("references", "values"): spec.GivenReferences,
+    ("references", "fitted"): spec.FittedReferences,
+    ("start", "known"): spec.KnownSpec,
+}
+"""Sections that stand under a kind or in a list, by the end of their location."""
 SECRET_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
@@ -64,24 +73,13 @@ def spec_from(data: Mapping[str, Any], origin: str) -> CampaignSpec:
         raise SpecError("\n".join([f"{origin} cannot be used:", *lines])) from None
 
 
-def spec_digest(spec: CampaignSpec) -> str:
-    """Return sha256 of a spec: the same for the same meaning, however it was written."""
-    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def spec_yaml(spec: CampaignSpec) -> str:
-    """Return a spec as YAML, what is left at its default included."""
-    return str(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-
 class _UniqueKeys(yaml.SafeLoader):
     """Safe YAML in which a key may stand once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
@@ -218,23 +216,14 @@ def _unknown_key(location: Sequence[str | int]) -> str:
 
 
 def _section(location: Sequence[str | int]) -> type[BaseModel] | None:
-    from leadline.flows import spec
-
-    tagged = {
-        ("objective", "hull"): spec.HullObjective,
-        ("objective", "property"): spec.PropertyObjective,
-        ("references", "computed"): spec.ComputedReferences,
-        ("references", "values"): spec.GivenReferences,
-        ("references", "fitted"): spec.FittedReferences,
-        ("start", "known"): spec.KnownSpec,
-    }
+    """Return the section of the spec that a location is in."""
     names = tuple(str(part) for part in location if not isinstance(part, int))
-    if names[-2:] in tagged:
-        return tagged[names[-2:]]
-    field = CampaignSpec.model_fields.get(names[0]) if names else None
-    if field is None:
-        return CampaignSpec if not names else None
-    annotation = field.annotation
+    if not names:
+        return CampaignSpec
+    if names[-2:] in TAGGED:
+        return TAGGED[names[-2:]]
+    field = CampaignSpec.model_fields.get(names[0])
+    annotation = field.annotation if field else None
     return (
         annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
     )

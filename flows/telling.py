@@ -137,9 +137,8 @@ def _why(proposal: Proposal) -> Iterable[str]:
     if why.get("mean") is not None:
         yield f"  predicted     {why['mean']:.5f} ± {why['sd']:.5f}, score {why['score']:.4g}"
     for each in why.get("neighbours") or ():
-        yield (
-            f"  near          {each['id'][:12]} at {each['distance']:.3g}, known {each['value']:.5f}"
-        )
+        near = f"{each['id'][:12]} at {each['distance']:.3g}"
+        yield f"  near          {near}, known {each['value']:.5f}"
 
 
 def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:

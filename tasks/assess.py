@@ -125,7 +125,7 @@ def _phases(
 def _assess_property(answers: Answers, problem: PropertyProblem) -> Assessment:
     having = [each for each in answers if problem.name in each.properties]
     values = {each.structure: each.properties[problem.name] for each in having}
-    found = problem.finds(np.array(list(values.values()))) if values else []
+    found = problem.finds(np.array(list(values.values()))).tolist() if values else []
     finds = [
         Find(each, values[each.structure], None)
         for each, reached in zip(having, found, strict=True)

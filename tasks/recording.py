@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ class Predictions:
 
     def to_npz(self) -> bytes:
         """Return the bytes of an npz file; it holds no objects."""
-        arrays = {
+        arrays: dict[str, Any] = {
             "ids": np.array(self.ids),
             "formulas": np.array(self.formulas),
             "elements": np.array(self.elements),

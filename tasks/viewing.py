@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -300,16 +300,17 @@ class CampaignReader:
         return found
 
     def _ledger(self) -> LedgerView:
-        seconds: Counter[str] = Counter()
+        seconds: defaultdict[str, float] = defaultdict(float)
         for each in self.rounds:
-            seconds.update({name: value for name, value in each.ledger.items() if value})
+            for name, value in each.ledger.items():
+                seconds[name] += value
         wall = seconds.pop("wall", None)
         seconds.pop("calculating", None)
         references = self._engine_seconds(round_=0)
         if references:
             seconds["references"] = references
             seconds["engine"] = max(seconds["engine"] - references, 0.0)
-        wasted: Counter[str] = Counter()
+        wasted: defaultdict[str, float] = defaultdict(float)
         for record in self.book.calculations.values():
             for attempt in record.attempts:
                 if attempt.failure and attempt.times.get("wall"):

@@ -7,6 +7,7 @@ lies in the folder that it shares with the driver.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import socket
@@ -44,6 +45,12 @@ class Nursery:
                 self._send(theirs)
         return ours
 
+    def close(self) -> None:
+        """End the nursery; guardians that it forked live on with their calculations."""
+        if self._orders is not None and self._process is not None:
+            self._orders.close()
+            self._process.wait()
+
     def _send(self, theirs: socket.socket) -> None:
         assert self._orders is not None
         socket.send_fds(self._orders, [b"g"], [theirs.fileno()])
@@ -64,6 +71,7 @@ class Nursery:
 
 
 _NURSERY = Nursery()
+atexit.register(_NURSERY.close)
 
 
 def run_calculation(request: Mapping[str, Any]) -> dict[str, str]:

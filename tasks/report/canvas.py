@@ -92,9 +92,17 @@ def axes(figure: Figure, x: str, y: str) -> Axes:
     return drawn
 
 
-def legend(drawn: Axes, place: Literal["best", "upper left", "upper center"] = "best") -> None:
+def legend(drawn: Axes, place: Literal["best", "upper left"] = "best") -> None:
     """Add a legend without a frame."""
     drawn.legend(loc=place, frameon=False, fontsize=9, labelcolor=INK, handlelength=1.6)
+
+
+def legend_above(figure: Figure) -> None:
+    """Add a legend in one line above the axes, where it lies over no point."""
+    figure.legend(
+        loc="outside upper right", ncols=4, frameon=False, fontsize=9, labelcolor=INK,
+        handlelength=1.2, columnspacing=1.6,
+    )  # fmt: skip
 
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}

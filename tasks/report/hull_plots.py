@@ -19,6 +19,7 @@ from leadline.tasks.report.canvas import (
     Plot,
     axes,
     legend,
+    legend_above,
     paper,
 )
 from leadline.tasks.report.formatting import count, counted, fixed, formula, tolerance
@@ -26,7 +27,7 @@ from leadline.tasks.report.labels import place_labels
 from leadline.tasks.report.view import ON_HULL, CampaignView, Phase
 
 Points = NDArray[np.float64]
-MOST_BARS, MOST_DOTS, MOST_LABELS, MOST_ROWS = 300, 1200, 24, 16
+MOST_BARS, MOST_DOTS, MOST_LABELS, MOST_ROWS = 120, 1200, 24, 16
 _COMPUTED: dict[str, Any] = {"s": 14, "color": MUTED, "linewidths": 0, "zorder": 3}
 _FOUND: dict[str, Any] = {
     "s": 40, "color": ACCENT, "edgecolors": PAPER, "linewidths": 1.2, "zorder": 5,
@@ -87,7 +88,7 @@ def _binary(view: CampaignView) -> Plot:
     _dots(drawn, [(0, 0), (1, 0)], **(_FOUND | {"color": PAPER, "edgecolors": ACCENT}))
     hidden = _framed(drawn, view, shown)
     place_labels(drawn, _names(view))
-    legend(drawn, "upper center")
+    legend_above(figure)
     return Plot("hull", figure, _alt(view), _caption(view, len(shown), hidden))
 
 
@@ -238,7 +239,7 @@ def _bars(view: CampaignView) -> Plot:
     drawn.set_yticks(places, [formula(name) for _, _, name, _ in rows])
     drawn.tick_params(axis="y", labelcolor=INK)
     drawn.invert_yaxis()
-    legend(drawn)
+    legend_above(figure)
     caption = "The lowest computed, and below them the likeliest of those not computed. "
     return Plot("hull", figure, _alt(view), caption + "In the band, a phase counts as found.")
 
@@ -288,9 +289,6 @@ def _which(shown: int, unknown: int, elements: int) -> str:
             f"Predicted: the likeliest of each of {counted(shown, 'composition')}, "
             "the likelier the stronger."
         )
-    if shown == unknown:
-        return f"Predicted: all {counted(unknown, 'candidate')} not computed, spread sideways."
-    return (
-        f"Predicted: the {count(shown)} likeliest of {count(unknown)} not computed, "
-        f"spread sideways; bars for the first {count(MOST_BARS)}."
-    )
+    bars = f"; bars for the {count(MOST_BARS)} likeliest." if shown > MOST_BARS else "."
+    which = "all" if shown == unknown else f"the {count(shown)} likeliest of"
+    return f"Predicted: {which} {count(unknown)} not computed, spread sideways{bars}"

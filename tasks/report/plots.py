@@ -18,6 +18,7 @@ from leadline.tasks.report.canvas import (
     Plot,
     axes,
     legend,
+    legend_above,
     paper,
 )
 from leadline.tasks.report.chance import expected_finds, likely_finds
@@ -83,7 +84,7 @@ def values_plot(view: CampaignView) -> Plot | None:
         )
     if view.pool is not None:
         _distribution_beside(drawn, view.pool.mean[~view.pool.computed])
-    legend(drawn)
+    legend_above(figure)
     caption = "Right: what the model expects of the candidates left."
     return Plot("hull", figure, _values_alt(view, values), caption if view.pool is not None else "")
 
