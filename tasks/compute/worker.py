@@ -56,8 +56,7 @@ class Nursery:
         socket.send_fds(self._orders, [b"g"], [theirs.fileno()])
 
     def _start(self) -> None:
-        if self._orders is not None:
-            self._orders.close()
+        self.close()
         self._orders, theirs = socket.socketpair()
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         with theirs:

@@ -117,7 +117,7 @@ def cramped_worker() -> Iterator[WorkerProcess]:
 class Observer:
     """Looks at processes and folders from outside, as the operating system shows them."""
 
-    def until(self, what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    def until(self, what: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Return what a function says once it is true; fail when it takes too long."""
         deadline = time.monotonic() + seconds
         while not (said := what()):

@@ -179,6 +179,7 @@ def profile_of(address: str, **more: Path) -> Profile:
     return Profile(name="there", cluster=cluster)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_already_runs_is_joined_with_certificates(
     ask: Asking, tmp_path: Path
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_scheduler_that_already_runs_is_joined_with_certificates(
                 assert result.complete
 
 
+@pytest.mark.slow
 def test_an_open_scheduler_is_joined_with_a_warning_and_engines_end_with_its_workers(
     ask: Asking, observe: Observer
 ) -> None:
@@ -227,6 +229,7 @@ def _impatient(profile: Profile) -> Profile:
     return profile.model_copy(update={"cluster": profile.cluster.model_copy(update={"timeout": 1})})
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away_is_a_remote_failure(ask: Asking, observe: Observer) -> None:
     with scheduler() as address:
         impatient = {"distributed.comm.timeouts.connect": "1s"}

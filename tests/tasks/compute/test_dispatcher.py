@@ -55,7 +55,7 @@ class Run(threading.Thread):
             self.result = result
 
     def failure(self) -> tuple[FailureKind, str]:
-        self.join(20)
+        self.join(60)
         assert self.result is not None
         assert self.result.failure is not None
         return self.result.failure.kind, self.result.failure.reason
@@ -107,7 +107,7 @@ def test_a_result_that_was_written_before_its_worker_died_is_found(
 ) -> None:
     assert end(dispatcher, ask()).complete
     run = Run(dispatcher, ask(attempt=2, seconds=300))
-    run.join(20)
+    run.join(60)
     assert run.result is not None
     assert run.result.attempt == 1
 
@@ -133,7 +133,7 @@ def test_a_calculation_cancelled_in_the_queue_never_starts(
     waiting.cancel.set()
     assert waiting.failure() == (FailureKind.CANCELLED, "stopped")
     for run in busy:
-        run.join(20)
+        run.join(60)
         assert run.result is not None
         assert run.result.complete
     assert {line["calculation"] for line in observe.log(ask())} == {"busy-0", "busy-1"}
@@ -146,7 +146,7 @@ def test_a_start_that_the_worker_refuses_is_a_remote_failure_that_says_why(
     observe.acting(ask())
     refused = end(dispatcher, ask(attempt=2)).failure
     run.cancel.set()
-    run.join(20)
+    run.join(60)
     assert refused is not None
     assert (refused.kind, refused.reason) == (FailureKind.REMOTE, "start-refused")
     assert "attempt 1" in refused.message

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline.tasks.compute.profile import (
@@ -91,6 +91,7 @@ def test_what_cannot_be_used_is_refused_by_its_key(profiles: Path, text: str, wo
         load_profile("bad")
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=40))
 def test_no_text_in_a_profile_raises_anything_but_its_own_error(
     tmp_path_factory: pytest.TempPathFactory, text: str
