@@ -217,7 +217,7 @@ def _all_batches(
         return
     context = multiprocessing.get_context("spawn")
     with (
-        _one_thread_each(),
+        one_thread_each(),
         ProcessPoolExecutor(count, context, _receive, (data, plan, journal)) as executor,
     ):
         futures = {executor.submit(_run_received, *job): job for job in jobs}
@@ -239,8 +239,8 @@ def _run_received(policy: str, seed: int) -> list[list[int]]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Children read these when they start; runs in parallel need no threads of their own."""
+def one_thread_each() -> Iterator[None]:
+    """Let processes started inside use one thread each: their runs are parallel already."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
