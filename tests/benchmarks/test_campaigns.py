@@ -60,9 +60,8 @@ def table(games: Contest, orders: Orders, tolerance: float) -> list[str]:
         if label == mine or not label.startswith(OURS)
     }
     targets = len(places(games, [list(range(len(games.data.pool)))], problem)[0])
-    print(
-        f"\n{targets} phases within {tolerance * 1e3:g} meV/atom, {len(SEEDS)} seeds, {budget} picks"
-    )
+    aim = f"{targets} phases within {tolerance * 1e3:g} meV/atom"
+    print(f"\n{aim}, {len(SEEDS)} seeds, {budget} picks")
     shares = {"n50": 0.5, "n90": 0.9, "all": 1.0}
     numbers = {
         label: {name: counts(rows, targets, share, budget) for name, share in shares.items()}
