@@ -22,6 +22,7 @@ from leadline.tasks.compute.attempt import (
     take_over,
     wait_for_result,
 )
+from leadline.tasks.compute.attempt_files import calculation_folder
 from leadline.tasks.compute.dispatcher import Dispatcher
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import ConfigurationError, StoreError
@@ -116,7 +117,7 @@ class Desk:
 
     def folder(self, calculation: str) -> Path:
         """Return the folder of a calculation: the same for every campaign."""
-        return self.root / calculation[:2] / calculation
+        return calculation_folder(self.root, calculation)
 
     def _stored(self, calculation: str) -> Calculation:
         record = self.store.calculation(calculation)
