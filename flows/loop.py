@@ -219,9 +219,10 @@ class Loop:
         bench = self.bench
         closed = self.book.closed(bench.rows)
         rng = self._rng("picks")
+        if not self.book.picks:
+            return start_picks(bench.pool, self._room(bench.spec.start.random), rng, closed)
         if self.learned is None:
-            size = None if self.book.picks else bench.spec.start.random
-            return start_picks(bench.pool, self._room(size), rng, closed)
+            return start_picks(bench.pool, self._room(), rng, closed)
         return propose(
             self.learned,
             bench.pool,
