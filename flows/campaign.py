@@ -52,6 +52,7 @@ def campaign(
         loop = Loop(bench, RunLimits(calculations, hours), watch)
         with published(loop):
             summary = _searched(loop)
+        watch.ended(summary)
         wait_for_task_runs(str(flow_run.id), loop.steps.count + loop.dispatching.started)
     return summary
 

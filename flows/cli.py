@@ -187,6 +187,7 @@ def main() -> None:
     from leadline.surrogate.errors import LeadlineError
 
     # linear_operator, under gpytorch, scripts a function on import; torch 2.15 deprecates that
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when prefect is imported
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
     try:
         app()

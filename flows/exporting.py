@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from leadline.flows.store_of import open_for
@@ -24,6 +25,8 @@ def _rows(reader: CampaignReader) -> list[ExportRow]:
     hull = bool(assessment.above_hull)
     rows = []
     for each in book.answers:
+        if math.isnan(each.energy):
+            continue
         record, asked = book.calculations[each.calculation], book.structures[each.structure]
         rows.append(
             ExportRow(
@@ -32,7 +35,7 @@ def _rows(reader: CampaignReader) -> list[ExportRow]:
                 formula=each.formula,
                 initial=asked.structure,
                 final=each.final,
-                energy=float(record.energy or 0.0),
+                energy=each.energy * asked.sites,
                 forces=record.forces,
                 stress=record.stress,
                 formation_energy=assessment.values.get(each.structure) if hull else None,

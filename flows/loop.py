@@ -248,7 +248,9 @@ class Loop:
         return max(min([wanted, *(each for each in bounds if each is not None)]), 0)
 
     def _commit_references(self) -> None:
-        candidates = reference_candidates(self.bench.spec, self.bench.file)
+        candidates = reference_candidates(
+            self.bench.spec, self.bench.file, magnetic=self.bench.engine.magnetic
+        )
         picks = [
             Pick(self.bench.rows.get(each.id, -1), each.id, without_model("reference"))
             for each in candidates

@@ -13,12 +13,13 @@ from leadline.tasks.references import reference_structures
 from leadline.tasks.structures import structure_id
 
 
-def reference_candidates(spec: CampaignSpec, file: PoolFile) -> list[Candidate]:
+def reference_candidates(spec: CampaignSpec, file: PoolFile, *, magnetic: bool) -> list[Candidate]:
     """Return the elements' phases to compute before the first pick.
 
     The phases named in ``objective.references.phases``, or each element's structure
     at room temperature; where the pool holds the same crystal, the pool's own cell
     stands for it. An engine that answers from a data set has the pool's alone.
+    ``magnetic`` starts Fe, Co and Ni from ferromagnetic moments.
     """
     objective = spec.objective
     if not isinstance(objective, HullObjective):
@@ -31,7 +32,8 @@ def reference_candidates(spec: CampaignSpec, file: PoolFile) -> list[Candidate]:
         return own
     found: dict[str, Candidate] = {}
     for element in file.elements:
-        for name, structure in reference_structures(element, references.phases.get(element, ())):
+        phases = references.phases.get(element, ())
+        for name, structure in reference_structures(element, phases, magnetic=magnetic):
             candidate = _in_pool(structure, own) or Candidate(
                 structure_id(structure),
                 structure,

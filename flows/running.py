@@ -13,7 +13,8 @@ from leadline.flows.prefect_server import prefect_server
 from leadline.flows.progress import ProgressDisplay
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.summary import CampaignSummary
-from leadline.flows.watching import DISPLAY
+from leadline.flows.watching import DISPLAY, SUMMARY
+from leadline.surrogate.errors import LeadlineError
 
 
 def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | None) -> None:
@@ -23,7 +24,17 @@ def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | No
 
         with ProgressDisplay() as display, _shown_on(display):
             display.note(server.words)
-            summary = campaign(spec, calculations, hours)
+            try:
+                summary = campaign(spec, calculations, hours)
+            except LeadlineError:
+                raise
+            except Exception as error:
+                # A Prefect server that went away cannot take down what is in the store.
+                ended = SUMMARY.get()
+                if ended is None:
+                    raise
+                summary = ended
+                display.note(f"Prefect did not record the end of this run: {error}")
     print_summary(summary, str(_report(spec)))
 
 

@@ -90,15 +90,21 @@ class Lobby:
         with self._lock:
             before = Register.read(self._path)
             server = before.server or Server.start(environment, self.log)
-            users = {*before.users, Process.this()}
-            replace(before, server=server, users=tuple(users)).write(self._path)
+            self._enrol(server, before)
             try:
                 meanwhile()
+                if not server.process.alive:  # its port was taken, or its database busy, just then
+                    server = Server.start(environment, self.log)
+                    self._enrol(server, before)
                 server.wait_until_it_answers(self.log)
             except BaseException:
                 self._leave()
                 raise
         return server.port, before.server is None
+
+    def _enrol(self, server: Server, before: Register) -> None:
+        users = {*before.users, Process.this()}
+        replace(before, server=server, users=tuple(users)).write(self._path)
 
     def leave(self) -> bool:
         """Cross this process out; end the server if nobody is left. Return whether it ended."""

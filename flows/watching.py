@@ -10,6 +10,7 @@ from typing import Protocol
 from leadline.flows.interrupt import Interrupts
 from leadline.flows.log_display import log_display
 from leadline.flows.progress import Progress
+from leadline.flows.summary import CampaignSummary
 
 
 class Display(Protocol):
@@ -22,6 +23,8 @@ class Display(Protocol):
         """Tell one thing that happened."""
 
 
+SUMMARY: ContextVar[CampaignSummary | None] = ContextVar("leadline summary", default=None)
+"""What the last run in this context came to."""
 DISPLAY: ContextVar[Display | None] = ContextVar("leadline display", default=None)
 """The display of the command line; None where a deployment or Python runs the flow."""
 
@@ -51,6 +54,10 @@ class Watcher:
     def note(self, words: str) -> None:
         """Tell one thing that happened."""
         self._display.note(words)
+
+    def ended(self, summary: CampaignSummary) -> None:
+        """Keep what the run came to, whatever Prefect makes of its end."""
+        SUMMARY.set(summary)
 
     def show(self, snapshot: Progress) -> None:
         """Show how far the campaign has come."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,7 @@ class Answer:
     fractions
         Atomic fraction of each element.
     energy
-        Total energy, eV/atom.
+        Total energy, eV/atom; not a number where a data set has properties alone.
     properties
         Named numbers, in the units of the recipe.
     phase
@@ -64,7 +65,6 @@ class Answer:
 def answer(record: Calculation, structure: StructureRecord) -> Answer:
     """Return the answer that a finished calculation holds."""
     composition = Composition(structure.formula)
-    assert record.energy is not None, "only finished calculations have an answer"
     return Answer(
         structure=structure.id,
         calculation=record.id,
@@ -74,7 +74,7 @@ def answer(record: Calculation, structure: StructureRecord) -> Answer:
             str(element): float(composition.get_atomic_fraction(element))
             for element in composition.elements
         },
-        energy=record.energy / structure.sites,
+        energy=math.nan if record.energy is None else record.energy / structure.sites,
         properties=record.properties,
         phase=structure.relaxed_to or structure.id,
         evidence=structure.left_prototype is None,
