@@ -30,7 +30,7 @@ class Checks:
         Most atoms in a cell.
     charge_balance
         If true, drop compounds whose elements' common oxidation states cannot
-        add up to the charge of the cell. Elements always pass.
+        add up to zero. Elements always pass.
     elements
         What the engine can compute, or None for everything.
     """
@@ -106,7 +106,7 @@ class Checks:
         states = [Element(symbol).common_oxidation_states for symbol in amounts]
         for choice in product(*states):
             charge = sum(n * q for n, q in zip(amounts.values(), choice, strict=True))
-            if abs(charge - structure.charge) < 1e-6:
+            if abs(charge) < 1e-6:
                 return None
         return "charge not balanced", structure.reduced_formula
 

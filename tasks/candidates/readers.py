@@ -11,11 +11,11 @@ import gzip
 import io
 import lzma
 import shutil
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -30,10 +30,10 @@ from pymatgen.io.vasp import Poscar
 from leadline.tasks.errors import CandidateError
 
 MAX_SINGLE = 16 << 20
-"""Bytes of a file with one or a few structures (CIF, POSCAR), decompressed."""
+"""Bytes of a file with one or a few structures (CIF, POSCAR), or of one frame, decompressed."""
 MAX_MANY = 4 << 30
 """Bytes of a file with many structures (extended XYZ, ASE database), decompressed."""
-MAX_LINE = 1 << 20
+MAX_FIRST_LINE = 80
 MAX_FRAME_SITES = 100_000
 
 OPENERS: dict[str, Callable[[Path], Any]] = {
@@ -174,16 +174,23 @@ def _extxyz(path: Path) -> Iterator[Frame]:
 
 def _frame(file: BinaryIO, path: Path) -> str | None:
     """Return the text of the next frame, or None at the end."""
-    first = file.readline(MAX_LINE)
-    if not first.strip():
+    start = file.tell()
+    first = file.readline(MAX_FIRST_LINE)
+    while first and not first.strip():
+        first = file.readline(MAX_FIRST_LINE)
+    if not first:
         return None
     sites = int(first)
     if not 0 < sites <= MAX_FRAME_SITES:
         raise Unreadable("too large", f"{path.name}: a frame of {sites} atoms")
-    lines = list(islice(iter(lambda: file.readline(MAX_LINE), b""), sites + 1))
-    if len(lines) <= sites or file.tell() > MAX_MANY:
-        raise Unreadable("cut short", f"{path.name} ends inside a frame, or is too large")
-    return b"".join([first, *lines]).decode("utf-8", errors="replace")
+    lines = [first]
+    for _ in range(sites + 1):
+        lines.append(file.readline(MAX_SINGLE))
+        if not lines[-1]:
+            raise Unreadable("cut short", f"{path.name} ends inside a frame")
+        if file.tell() - start > MAX_SINGLE or file.tell() > MAX_MANY:
+            raise Unreadable("too large", f"{path.name}, or one frame of it")
+    return b"".join(lines).decode("utf-8", errors="replace")
 
 
 def _parsed(block: str, where: str) -> Frame:
@@ -200,6 +207,7 @@ def _database(path: Path) -> Iterator[Frame]:
         if path.suffix.lower() in OPENERS:
             local = Path(folder) / "rows.db"
             _decompress(path, local)
+        _refuse_other_databases(local, path.name)
         for row in ase.db.connect(local, type="db", use_lock_file=False).select():
             atoms = Atoms(row.numbers, row.positions, cell=row.cell, pbc=row.pbc)
             if "initial_magmoms" in row:
@@ -209,6 +217,14 @@ def _database(path: Path) -> Iterator[Frame]:
                 yield frame, {"row": int(row.id), **row.key_value_pairs}
             except Unreadable as problem:
                 yield problem
+
+
+def _refuse_other_databases(path: Path, name: str) -> None:
+    """Look before ASE opens it: ASE adds its tables to a database that has none."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        query = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'systems'"
+        if not database.execute(query).fetchone()[0]:
+            raise Unreadable("unreadable", f"{name} is a database, and not one of ASE's")
 
 
 def _decompress(path: Path, target: Path) -> None:
