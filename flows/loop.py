@@ -51,6 +51,7 @@ from leadline.tasks.store.records import (
     SurrogateRecord,
 )
 from leadline.tasks.training import training_set
+from leadline.tasks.twins import twin
 
 State = CalculationState
 
@@ -282,11 +283,17 @@ class Loop:
     def _queue(self) -> None:
         """Queue the calculation of each pick; a done one answers without an engine."""
         bench, new = self.bench, self.book.unlinked
-        wanted = [
-            calculation_of(each.structure, bench.engine, bench.recipe, bench.fingerprint, self.name)
-            for each in new
-        ]
         with self.ledger.timed("store"), self.store.step():
+            wanted = [
+                calculation_of(
+                    self._computed_as(each.structure),
+                    bench.engine,
+                    bench.recipe,
+                    bench.fingerprint,
+                    self.name,
+                )
+                for each in new
+            ]
             stored = self.store.ensure_calculations(wanted)
             for proposal, record in zip(new, stored, strict=True):
                 self.store.set_proposal(
@@ -300,6 +307,17 @@ class Loop:
             self.book.link(proposal, record)
         open_ = [each for each in stored if each.state not in (State.DONE, State.QUARANTINED)]
         self.dispatching.add((each, self._formula(each.structure)) for each in open_)
+
+    def _computed_as(self, structure: str) -> str:
+        """Return the structure whose calculation answers: its own, or a twin's elsewhere."""
+        asked, book = self.book.structures[structure], self.book
+        found = twin(self.store, asked, book.structures, scale=self.bench.recipe.relaxes_cell)
+        if found is None:
+            return structure
+        self.store.relate(structure, same_as=found.id)
+        self.watcher.note(f"{asked.formula} was computed before, as {found.id[:12]}")
+        book.structures[found.id] = found
+        return found.id
 
     def _ended(self, outcome: Outcome) -> None:
         record = outcome.calculation

@@ -62,22 +62,25 @@ class Answer:
         return [self.fractions.get(element, 0.0) for element in elements]
 
 
-def answer(record: Calculation, structure: StructureRecord) -> Answer:
-    """Return the answer that a finished calculation holds."""
-    composition = Composition(structure.formula)
+def answer(record: Calculation, asked: StructureRecord, settled: StructureRecord) -> Answer:
+    """Return the answer that a finished calculation holds.
+
+    ``settled`` is the structure that was computed: ``asked`` itself, or its twin.
+    """
+    composition = Composition(asked.formula)
     return Answer(
-        structure=structure.id,
+        structure=asked.id,
         calculation=record.id,
-        formula=structure.formula,
-        space_group=structure.space_group,
+        formula=asked.formula,
+        space_group=asked.space_group,
         fractions={
             str(element): float(composition.get_atomic_fraction(element))
             for element in composition.elements
         },
-        energy=math.nan if record.energy is None else record.energy / structure.sites,
+        energy=math.nan if record.energy is None else record.energy / asked.sites,
         properties=record.properties,
-        phase=structure.relaxed_to or structure.id,
-        evidence=structure.left_prototype is None,
+        phase=settled.relaxed_to or settled.id,
+        evidence=settled.left_prototype is None,
         final=record.final_structure,
         seconds=float(record.times.get("wall", 0.0)),
     )

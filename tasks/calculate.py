@@ -32,6 +32,8 @@ from leadline.tasks.store.owner import is_gone
 from leadline.tasks.store.records import Attempt, Calculation, CalculationState
 from leadline.tasks.store.store import Store
 
+REFUSED = "start-refused"
+"""Reason of a worker that saw another attempt alive: to be settled, not tried again."""
 GRACE = 10.0
 """Seconds in which the processes of a lost attempt are given to end."""
 ENDS = {FailureKind.REMOTE: CalculationState.CUT, FailureKind.CANCELLED: CalculationState.CANCELLED}
@@ -138,7 +140,8 @@ class Desk:
         request = self._request(record, attempt, standing)
         with self.dispatcher.run(request, cancelled) as result:
             self._record(record, attempt.number, result)
-        return ""
+        refused = result.failure is not None and result.failure.reason == REFUSED
+        return result.failure.message if refused and result.failure else ""
 
     def _settled(self, folder: Path) -> Standing:
         """Look until what is over has ended; a lost engine takes a moment to be gone."""
@@ -198,8 +201,9 @@ class Desk:
             standing = take_over(folder, self.watch)
         if standing.state in (State.ALIVE, State.UNKNOWN):
             return standing.why
-        if standing.result is not None:
-            self._record(record, attempt.number, standing.result)
+        left = standing.result
+        if left is not None and (left.complete or left.attempt == attempt.number):
+            self._record(record, attempt.number, left)
             return ""
         if attempt.number not in standing.attempts and not self._never_starts(attempt):
             return f"attempt {attempt.number} was claimed elsewhere and has not started"

@@ -51,8 +51,10 @@ class Notebook:
         book = cls(
             proposals=proposals,
             calculations=store.calculations(linked),
-            structures=store.structures(each.structure for each in proposals),
         )
+        asked = {each.structure for each in proposals}
+        computed = {each.structure for each in book.calculations.values()}
+        book.structures = store.structures(asked | computed)
         ended = sorted(book.calculations.values(), key=_end)
         for record in ended:
             book.take_in(record)
@@ -76,7 +78,9 @@ class Notebook:
         if record.state is CalculationState.DONE:
             for proposal in self.proposals:
                 if proposal.calculation == record.id:
-                    self.answers.add(answer(record, self.structures[proposal.structure]))
+                    asked = self.structures[proposal.structure]
+                    settled = self.structures.get(record.structure, asked)
+                    self.answers.add(answer(record, asked, settled))
 
     @property
     def picks(self) -> list[Proposal]:

@@ -107,10 +107,9 @@ class CampaignReader:
     @cached_property
     def elements(self) -> tuple[str, ...]:
         """Symbols in the order of all fractions."""
-        symbols = {symbol for each in self.book.answers for symbol in each.fractions}
         if self.predictions is not None:
-            symbols |= set(self.predictions.elements)
-        return tuple(sorted(symbols))
+            return self.predictions.elements
+        return tuple(sorted({symbol for each in self.book.answers for symbol in each.fractions}))
 
     @cached_property
     def assessment(self) -> Assessment:
