@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 class PairCorrelationsDescriptor:
     """Composition, pairs in shells of equal distance and triangles of nearest neighbours.
 
-    Made for decorations of an ideal lattice, whatever its volume. Up to six
+    Made for decorations of an ideal lattice, whatever its volume: elsewhere the
+    shells of two structures mean different things. Up to six
     elements a pair feature is the share of a pair of species among the bonds
     of a shell, and a triangle feature the share of three species among the
     triangles of nearest neighbours (Sanchez, Ducastelle and Gratias, Physica A
@@ -37,7 +38,7 @@ class PairCorrelationsDescriptor:
         How many shells of neighbours.
     """
 
-    def __init__(self, elements: Sequence[str], shells: int = 6) -> None:
+    def __init__(self, elements: Sequence[str], shells: int = 4) -> None:
         if shells < 1:
             raise DescriptorError(f"pair-correlations has {shells} shells; at least 1 is needed")
         self.elements = tuple(elements)
@@ -70,20 +71,15 @@ class PairCorrelationsDescriptor:
         structure = ideal_structure(candidate, "pair-correlations")
         species = indices(candidate, self.elements)
         found = shells(structure, self.shells)
-        if not found.sharp:
-            raise DescriptorError(
-                f"{candidate.formula} ({candidate.id[:12]}) has no sharp shells of neighbours: "
-                f"one is {found.widths.max():.2f} spacings wide, {WIDTH} is allowed; "
-                "pair-correlations describes decorations of an ideal lattice: use soap"
-            )
         if self._few:
             return np.concatenate([self._shares(found, species), self._triangles(found, species)])
         return self._products(found, species)
 
     def _shares(self, found: Shells, species: NDArray[np.int64]) -> Array:
         k = len(self.elements)
+        pairs = np.sort(species[np.stack([found.first, found.second])], axis=0)
         counts = np.zeros((self.shells, k, k))
-        np.add.at(counts, (found.shell, species[found.first], species[found.second]), 1.0)
+        np.add.at(counts, (found.shell, *pairs), 1.0)
         shares = counts / np.maximum(counts.sum(axis=(1, 2), keepdims=True), 1.0)
         return np.concatenate([[shell[pair] for pair in self._pairs] for shell in shares])
 
@@ -95,14 +91,10 @@ class PairCorrelationsDescriptor:
         left, right = nearest[left], nearest[right]
         third = np.linalg.norm(found.vector[left] - found.vector[right], axis=1)
         closed = np.abs(third - found.distances[0]) < WIDTH
-        corners = np.sort(
-            species[
-                np.stack([found.first[left], found.second[left], found.second[right]])[:, closed]
-            ],
-            axis=0,
-        )
+        corners = np.stack([found.first[left], found.second[left], found.second[right]])
+        triples = np.sort(species[corners[:, closed]], axis=0)
         counts = np.zeros((k, k, k))
-        np.add.at(counts, tuple(corners), 1.0)
+        np.add.at(counts, tuple(triples), 1.0)
         counts /= max(counts.sum(), 1.0)
         return np.array([counts[triple] for triple in self._triples])
 
@@ -133,6 +125,5 @@ class PairCorrelationsDescriptor:
 
 def _pairs_of_bonds(first: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """All ordered pairs of bonds that start at one site."""
-    same = first[:, None] == first[None, :]
-    left, right = np.nonzero(same)
-    return left.astype(np.int64), right.astype(np.int64)
+    left, right = np.nonzero(first[:, None] == first[None, :])
+    return left, right

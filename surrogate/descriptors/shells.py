@@ -28,9 +28,11 @@ class Shells:
     vector
         From the first site to the second, float64[bonds, 3].
     distances
-        Mean distance of every shell, float64[shells].
+        Middle of the distances in every shell, float64[shells].
     widths
         Difference between its largest and smallest distance, float64[shells].
+    neighbours
+        Bonds of a site in every shell, on average, float64[shells].
     """
 
     first: NDArray[np.int64]
@@ -39,44 +41,44 @@ class Shells:
     vector: NDArray[np.float64]
     distances: NDArray[np.float64]
     widths: NDArray[np.float64]
+    neighbours: NDArray[np.float64]
 
     @property
     def sharp(self) -> bool:
-        """Whether the shells are told apart by more than they are wide."""
+        """Whether every shell is narrower than 0.04 spacings."""
         return bool(np.all(self.widths < WIDTH))
 
-    def signature(self, sites: int) -> tuple[tuple[float, float], ...]:
-        """Distance and neighbours a site of every shell: equal on one lattice."""
-        counts = np.bincount(self.shell, minlength=len(self.distances)) / sites
-        return tuple(
-            (round(float(distance), 2), round(float(count), 2))
-            for distance, count in zip(self.distances, counts, strict=True)
+    def equals(self, other: Shells) -> bool:
+        """Whether distances and numbers of neighbours are those of one lattice."""
+        return len(self.distances) == len(other.distances) and bool(
+            np.allclose(self.distances, other.distances, atol=GAP)
+            and np.allclose(self.neighbours, other.neighbours, atol=1e-6)
         )
 
 
 def shells(structure: Structure, number: int) -> Shells:
-    """Return the first `number` shells; fewer if the reach of 3 spacings holds fewer."""
+    """Return the first `number` shells; fewer if the reach of 3 spacings holds fewer.
+
+    A shell ends where the next distance is more than 0.02 spacings larger.
+    """
     spacing = (structure.volume / len(structure)) ** (1 / 3)
     first, second, images, lengths = structure.get_neighbor_list(REACH * spacing)
-    lengths = lengths / spacing
     order = np.argsort(lengths, kind="stable")
-    ends = np.concatenate([[0], np.cumsum(np.diff(lengths[order]) > GAP)])
-    inside = order[ends < number]
-    shell = ends[ends < number]
+    ordered = lengths[order] / spacing
+    index = np.cumsum(np.diff(ordered, prepend=ordered[:1]) > GAP)
+    kept = index < number
+    bonds, shell, ordered = order[kept], index[kept], ordered[kept]
     starts = np.flatnonzero(np.diff(shell, prepend=-1))
-    lowest, highest = (
-        np.minimum.reduceat(lengths[inside], starts),
-        np.maximum.reduceat(lengths[inside], starts),
-    )
-    frac = structure.frac_coords
-    vector = (
-        frac[second[inside]] + images[inside] - frac[first[inside]]
-    ) @ structure.lattice.matrix
+    lowest = np.minimum.reduceat(ordered, starts)
+    highest = np.maximum.reduceat(ordered, starts)
+    ends = structure.frac_coords[second[bonds]] + images[bonds]
+    vector = (ends - structure.frac_coords[first[bonds]]) @ structure.lattice.matrix
     return Shells(
-        first[inside],
-        second[inside],
-        shell,
-        vector / spacing,
-        (lowest + highest) / 2,
-        highest - lowest,
+        first=first[bonds],
+        second=second[bonds],
+        shell=shell,
+        vector=vector / spacing,
+        distances=(lowest + highest) / 2,
+        widths=highest - lowest,
+        neighbours=np.bincount(shell) / len(structure),
     )

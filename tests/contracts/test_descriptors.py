@@ -19,10 +19,10 @@ MANY = ("Ag", "Al", "Au", "Ba", "Cu", "O", "Sr", "Ti")
 
 FCC = Lattice([[0, 1.9, 1.9], [1.9, 0, 1.9], [1.9, 1.9, 0]])
 L1_2 = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-L1_1 = Lattice([[1.9, 1.9, 0], [0, 1.9, 1.9], [3.8, 1.9, 1.9]])
+L1_1 = Lattice([[1.9, 1.9, 0], [0, 1.9, 1.9], [3.8, 0, 3.8]])
 STRUCTURES = {
     "L1_2": Structure(Lattice.cubic(3.75), ["Au", "Cu", "Cu", "Cu"], L1_2),
-    "L1_1": Structure(L1_1, ["Ag", "Cu"], np.array([[0, 0, 0], [0.5, 0, 0.5]])),
+    "L1_1": Structure(L1_1, ["Ag", "Cu"], np.array([[0, 0, 0], [0, 0, 0.5]])),
     "one atom": Structure(FCC, ["Cu"], np.zeros((1, 3))),
 }
 NAMES = sorted(DESCRIPTORS)
