@@ -1,4 +1,4 @@
-"""What tests of flows share: a Prefect home of their own."""
+"""What tests of flows share: a Prefect home, a Prefect server, the command, a campaign file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from leadline.flows.loopback_server import HOST, Server
+
+PLUGINS = Path(__file__).parents[1] / "plugins" / "moody_emt"
+MAIN = "from leadline.flows.cli import main; main()"
 Run = Callable[..., "subprocess.Popen[str]"]
+WriteFile = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +58,81 @@ def run_script(prefect_home: Path) -> Run:
     return start
 
 
+@pytest.fixture(scope="session")
+def prefect_api(
+    laid_out_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """Variables of one Prefect server for all tests: starting one takes five seconds of CPU."""
+    home = Path(shutil.copytree(laid_out_home, tmp_path_factory.mktemp("server") / "prefect"))
+    variables = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
+    server = Server.start(variables, home / "server.log")
+    try:
+        server.wait_until_it_answers(home / "server.log")
+        yield variables | {"PREFECT_API_URL": f"http://{HOST}:{server.port}/api"}
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The folder of a store of its own."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def leadline(prefect_api: dict[str, str], tmp_path: Path, store: Path) -> Iterator[Run]:
+    """Start the command, as a shell would, recorded by the shared server; none is left behind."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=_environment(Path()) | prefect_api | {"LEADLINE_STORE": str(store)},
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def campaign_file(tmp_path: Path) -> WriteFile:
+    """Write a campaign of 27 Cu-Au orderings, with the keys that a test changes."""
+
+    def write(name: str = "small", **changes: Any) -> Path:
+        content: dict[str, Any] = {
+            "name": name,
+            "candidates": [
+                {"source": "orderings", "lattice": "fcc", "elements": ["Cu", "Au"], "max_atoms": 4}
+            ],
+            "engine": {"name": "emt"},
+            "acquisition": {"batch": 4},
+            "start": {"random": 4},
+            "compute": {"workers": 2},
+            "stop": {"expected_missed": None, "calculations": 12},
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content | changes))
+        return path
+
+    return write
+
+
 def _environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return kept | {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
+    paths = [str(PLUGINS), kept.get("PYTHONPATH")]
+    return kept | {
+        "PREFECT_HOME": str(home),
+        "DO_NOT_TRACK": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+    }

@@ -1,0 +1,108 @@
+"""A driver killed at random moments: nothing that was computed is lost, or computed twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from leadline.tasks.compute.attempt_files import read_result
+from leadline.tasks.store.records import CalculationState, CampaignState, Proposal
+from leadline.tasks.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from tests.flows.conftest import Run, WriteFile
+
+KILLS = 10
+
+
+def read(store: Path) -> Store:
+    return open_store(None, store, write=False)
+
+
+def computed(store: Path) -> dict[str, float]:
+    """What stands complete in the folders, beside any store: energy by calculation."""
+    found = {}
+    for file in (store / "calculations").glob("*/attempt-*/result.json"):
+        result = read_result(file.parent.parent, int(file.parent.name.partition("-")[2]))
+        if result is not None and result.complete and result.energy is not None:
+            found[result.calculation] = result.energy
+    return found
+
+
+def picked(store: Path) -> dict[tuple[int, int], str]:
+    if not (store / "store.sqlite").exists():
+        return {}
+    with read(store) as opened:
+        return {(each.round, each.rank): each.structure for each in opened.proposals("small")}
+
+
+def engine_log(store: Path) -> list[dict[str, object]]:
+    file = store / "calculations" / "engines.log"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def until(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_kills_lose_no_result_and_start_no_engine_twice(
+    leadline: Run, campaign_file: WriteFile, store: Path
+) -> None:
+    chance = random.Random(20)
+    file = campaign_file(
+        engine={"name": "moody-emt", "seconds": 0.15},
+        stop={"expected_missed": None, "calculations": 27},
+    )
+    results: dict[str, float] = {}
+    picks: dict[tuple[int, int], str] = {}
+    for kill in range(KILLS):
+        driver, lines = leadline("run", file), len(engine_log(store)) + chance.randint(0, 4)
+        until(lambda: driver.poll() is not None or len(engine_log(store)) > lines, 120)
+        time.sleep(chance.uniform(0, 0.5))
+        driver.kill()
+        words, errors = driver.communicate()
+        assert driver.returncode == -9, f"it ended before kill {kill}: {words} {errors}"
+        results |= computed(store)
+        picks |= picked(store)
+    driver = leadline("run", file)
+    words, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 0, words + errors
+    assert len(results) > KILLS
+    with read(store) as opened:
+        assert opened.campaign("small").state is CampaignState.STOPPED
+        records = opened.calculations(computed(store))
+        rounds = [each for each in opened.events("small") if each.kind == "round.committed"]
+        proposals: list[Proposal] = opened.proposals("small")
+    for calculation, energy in results.items():
+        assert records[calculation].state is CalculationState.DONE
+        assert records[calculation].energy == energy
+    final = {(each.round, each.rank): each.structure for each in proposals}
+    assert picks.items() <= final.items()
+    assert len({*final.values()}) == len(final) == 29
+    assert len({each.subject for each in rounds}) == len(rounds)
+    check_log(engine_log(store), store)
+
+
+def check_log(lines: list[dict[str, object]], store: Path) -> None:
+    """One engine at a time for each calculation, and none after its answer."""
+    of: defaultdict[object, list[tuple[object, object]]] = defaultdict(list)
+    for line in lines:
+        of[line["calculation"]].append((line["event"], line["attempt"]))
+    for calculation, events in of.items():
+        attempts = sorted({int(str(attempt)) for _, attempt in events})
+        expected = [(event, attempt) for attempt in attempts for event in ("start", "end")]
+        assert events == expected, calculation
+        for attempt in attempts[:-1]:
+            left = read_result(store / "calculations" / str(calculation), attempt)
+            assert left is None or not left.complete
