@@ -28,7 +28,7 @@ demo-dft: $(STAMP)  ## a small campaign with Quantum ESPRESSO
 	@command -v pw.x >/dev/null || \
 	  { echo "Quantum ESPRESSO is not there. On Debian or Ubuntu:"; \
 	    echo "  apt-get install quantum-espresso quantum-espresso-data"; exit 1; }
-	@$(BIN)/leadline run deploy/campaigns/demo-dft.yaml --store demo/.leadline-dft
+	@$(BIN)/leadline run deploy/campaigns/mg-si.yaml --store demo/.leadline-dft
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest
@@ -50,7 +50,7 @@ imports: $(STAMP)  ## check that imports go one way
 benchmark: $(STAMP)  ## measure against named peers, in full
 	LEADLINE_BENCHMARK=full $(BIN)/python -m pytest tests/benchmarks -m benchmark -s --timeout 7200
 
-check: lint types imports test  ## all of the above but the benchmark
+check: lint types imports test  ## style, types, imports and tests
 
 clean:  ## remove what was made
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo build dist *.egg-info .coverage* .hypothesis .mypy_cache .ruff_cache .pytest_cache
