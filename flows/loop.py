@@ -6,13 +6,11 @@ that was killed at any point is carried on by the next one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
 import numpy as np
-from prefect.settings import PREFECT_UI_URL
 
 from leadline.flows.bench import Bench
 from leadline.flows.dispatching import Dispatching
@@ -20,13 +18,13 @@ from leadline.flows.ending import summary_of
 from leadline.flows.importing import import_file, imported_structures
 from leadline.flows.limits import RunLimits
 from leadline.flows.opening_round import reference_candidates
-from leadline.flows.progress import Progress as Shown
+from leadline.flows.snapshot import snapshot
 from leadline.flows.steps import Steps
 from leadline.flows.summary import CampaignSummary
 from leadline.flows.watching import Watcher
 from leadline.surrogate.explain import without_model
 from leadline.surrogate.stopping import Progress, Verdict, verdict
-from leadline.tasks.assess import Assessment, Find, assess
+from leadline.tasks.assess import Assessment, assess
 from leadline.tasks.calculate import Outcome
 from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.learn import Learned, learn
@@ -189,32 +187,9 @@ class Loop:
             waiting=self.dispatching.stuck,
         )
 
-    def show(self, message: str = "") -> None:
+    def show(self) -> None:
         """Show how far the campaign has come."""
-        book, bench = self.book, self.bench
-        finds = self.assessment.finds
-        self.watcher.show(
-            Shown(
-                campaign=self.name,
-                message=message,
-                round=max(self.rounds, default=0),
-                pool=len(bench.pool),
-                spent=book.ended,
-                budget=bench.spec.stop.calculations,
-                running=len(self.dispatching.running),
-                done=book.count(State.DONE),
-                failed=book.count(State.FAILED),
-                quarantined=book.count(State.QUARANTINED),
-                cut=book.count(State.CUT),
-                best=_best(finds),
-                found=tuple(find.answer.formula for find in finds),
-                finds_left=self.outlook.expected_missed if self.outlook else None,
-                elapsed=time.monotonic() - self.limits.begun,
-                time_limit=self.limits.hours and self.limits.hours * 3600,
-                prefect=PREFECT_UI_URL.value() or "",
-                dask=bench.cluster.dashboard or "",
-            )
-        )
+        self.watcher.show(snapshot(self))
 
     def _picks(self) -> list[Pick]:
         bench = self.bench
@@ -423,11 +398,3 @@ class Loop:
     def _rng(self, what: str) -> np.random.Generator:
         """Return chance that a resumed driver draws again: by seed, round and purpose."""
         return np.random.default_rng([self.bench.spec.seed, len(self.rounds), *what.encode()])
-
-
-def _best(finds: Sequence[Find]) -> str:
-    if not finds:
-        return ""
-    lowest = min(finds, key=lambda find: find.value)
-    unit = "" if lowest.energy_above_hull is None else " eV/atom"
-    return f"{lowest.answer.formula} {lowest.value:.4g}{unit}"

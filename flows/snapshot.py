@@ -1,0 +1,48 @@
+"""A run at one moment, as its display shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prefect.settings import PREFECT_UI_URL
+
+from leadline.flows.progress import Progress
+from leadline.tasks.assess import Find
+from leadline.tasks.store.records import CalculationState as State
+
+if TYPE_CHECKING:
+    from leadline.flows.loop import Loop
+
+
+def snapshot(loop: Loop) -> Progress:
+    """Return how far the campaign has come."""
+    book, bench, finds = loop.book, loop.bench, loop.assessment.finds
+    return Progress(
+        campaign=loop.name,
+        round=max(loop.rounds, default=0),
+        pool=len(bench.pool),
+        spent=book.ended,
+        budget=bench.spec.stop.calculations,
+        running=len(loop.dispatching.running),
+        done=book.count(State.DONE),
+        failed=book.count(State.FAILED),
+        quarantined=book.count(State.QUARANTINED),
+        cut=book.count(State.CUT),
+        best=_best(finds),
+        found=tuple(find.answer.formula for find in finds),
+        finds_left=loop.outlook.expected_missed if loop.outlook else None,
+        elapsed=time.monotonic() - loop.limits.begun,
+        time_limit=loop.limits.hours and loop.limits.hours * 3600,
+        prefect=PREFECT_UI_URL.value() or "",
+        dask=bench.cluster.dashboard or "",
+    )
+
+
+def _best(finds: Sequence[Find]) -> str:
+    if not finds:
+        return ""
+    lowest = min(finds, key=lambda find: find.value)
+    unit = "" if lowest.energy_above_hull is None else " eV/atom"
+    return f"{lowest.answer.formula} {lowest.value:.4g}{unit}"
