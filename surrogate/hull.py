@@ -28,6 +28,8 @@ ONE_QHULL = 4
 """Up to this number of elements, all compositions share one qhull."""
 LARGEST_QHULL = 6
 """Chemical systems of more elements are decided by linear programming."""
+BLOCK = 65_536
+"""Compositions compared with all facets at a time, which bounds the memory."""
 ABSENT = 1e-9
 """An atomic fraction below this is zero."""
 VERTICAL = 1e-9
@@ -107,7 +109,8 @@ class Hull:
             )
         planes = self._planes[system]
         if planes is not None:
-            return np.asarray((x[:, columns] @ planes.T).max(axis=1))
+            blocks = np.array_split(x[:, columns], 1 + len(x) // BLOCK)
+            return np.concatenate([(block @ planes.T).max(axis=1) for block in blocks])
         members = _within(self.fractions, system)
         known = self.fractions[np.ix_(members, columns)]
         return np.array([_decomposed(known, self.energies[members], row[columns]) for row in x])
@@ -177,9 +180,12 @@ def chemical_systems(fractions: Floats) -> Iterator[tuple[tuple[int, ...], Indic
     if fractions.shape[1] <= ONE_QHULL:
         yield tuple(range(fractions.shape[1])), np.arange(len(fractions))
         return
-    present, inverse = np.unique(fractions > ABSENT, axis=0, return_inverse=True)
-    for number, row in enumerate(present):
-        yield tuple(np.flatnonzero(row).tolist()), np.flatnonzero(inverse.ravel() == number)
+    present, inverse, counts = np.unique(
+        fractions > ABSENT, axis=0, return_inverse=True, return_counts=True
+    )
+    grouped = np.split(np.argsort(inverse.ravel(), kind="stable"), np.cumsum(counts)[:-1])
+    for row, members in zip(present, grouped, strict=True):
+        yield tuple(np.flatnonzero(row).tolist()), members
 
 
 def _chemical_potentials(x: Floats, e: Floats) -> Floats | None:

@@ -133,3 +133,9 @@ def test_stability_counts_the_hulls_of_all_phases_together(k: int) -> None:
     np.testing.assert_allclose(
         stability_probability(known, fractions[15:], samples, 0.01), expected / 20
     )
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_no_compositions_have_no_energies(k: int) -> None:
+    hull = Hull.from_energies(np.eye(k), np.zeros(k))
+    assert hull.energy_at(np.empty((0, k))).shape == (0,)
