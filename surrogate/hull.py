@@ -180,6 +180,8 @@ def chemical_systems(fractions: Floats) -> Iterator[tuple[tuple[int, ...], Indic
     if fractions.shape[1] <= ONE_QHULL:
         yield tuple(range(fractions.shape[1])), np.arange(len(fractions))
         return
+    if not len(fractions):
+        return
     present, inverse, counts = np.unique(
         fractions > ABSENT, axis=0, return_inverse=True, return_counts=True
     )
