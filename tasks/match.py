@@ -1,15 +1,12 @@
-"""After a relaxation: which known crystal it became, and whether it left its prototype."""
+"""Whether a relaxed structure is still what it was made as."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import spglib
 from pymatgen.core import Structure
-
-from leadline.tasks.crystals import Crystals
 
 MAX_STRAIN = 0.10
 """Largest principal strain at constant volume that an ordering takes and stays what it is.
@@ -21,19 +18,6 @@ MAX_DISPLACEMENT = 0.25
 """Of the cube root of the volume per atom, after strain and drift are taken out."""
 SYMMETRY_PRECISION = 0.05
 """Å: above what relaxation to common force tolerances leaves."""
-
-
-def match_known(relaxed: Structure, known: Mapping[str, Structure]) -> str | None:
-    """Return the id of the known structure that a relaxed one is, or None.
-
-    Both are relaxed by the same calculation, so volumes are compared as they
-    are. Where several match, the most similar one is returned.
-    """
-    crystals = Crystals(scale=False, structure_at=known.__getitem__)
-    for id_, structure in known.items():
-        if structure.composition.reduced_formula == relaxed.composition.reduced_formula:
-            crystals.keep(structure, id_)
-    return crystals.find(relaxed)
 
 
 def left_prototype(initial: Structure, relaxed: Structure) -> str | None:

@@ -48,8 +48,8 @@ def source_settings(name: str, settings: Mapping[str, Any]) -> SourceSettings:
     SpecError
         If no source has that name, or a setting is refused.
     """
-    return validated(_named(name).Settings, settings, f"candidates.{name}")
+    return validated(_named(name).Settings, settings, "candidates")
 
 
 def _named(name: str) -> type[Source]:
-    return cast(type[Source], named("source", name, SOURCES, "leadline.candidates"))
+    return cast(type[Source], named("candidates.source", name, SOURCES, "leadline.candidates"))

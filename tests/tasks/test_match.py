@@ -19,7 +19,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from leadline.tasks.candidates.orderings import OrderingsSource
 from leadline.tasks.candidates.readers import structure_from_atoms
-from leadline.tasks.match import left_prototype, match_known, strain_at_constant_volume
+from leadline.tasks.crystals import Crystals
+from leadline.tasks.match import left_prototype, strain_at_constant_volume
 
 CENTRED = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
 
@@ -51,10 +52,11 @@ def test_orderings_relaxed_by_emt_stay_what_they_are_and_apart() -> None:
     initial = orderings(3)
     final = [relaxed(structure) for structure in initial]
     assert [left_prototype(a, b) for a, b in zip(initial, final, strict=True)] == [None] * 10
-    for i, structure in enumerate(final):
-        known = {str(j): other for j, other in enumerate(final) if j != i}
-        assert match_known(structure, known) is None
-        assert match_known(structure * (2, 1, 1), known | {"itself": structure}) == "itself"
+    phases = Crystals[int](scale=False, structure_at=final.__getitem__)
+    for number, structure in enumerate(final):
+        assert phases.find(structure) is None
+        phases.keep(structure, number)
+    assert [phases.find(structure * (2, 1, 1)) for structure in final] == list(range(10))
 
 
 def test_tetragonal_distortion_by_order_is_not_another_prototype() -> None:

@@ -70,6 +70,13 @@ def test_rows_without_a_finite_label_or_a_name_of_their_own_are_counted(rows: Pa
     assert dropped == {"no finite label": 2, "no id of its own": 1}
 
 
+def test_a_row_that_cannot_be_read_is_counted(rows: Path) -> None:
+    rows.write_text("1\nnothing\nCu 0 0 0\n" + rows.read_text())
+    found, dropped = read(rows)
+    assert len(found) == 3
+    assert dropped == {"no cell": 1, "no id of its own": 1}
+
+
 def test_rows_without_the_id_key_are_refused(rows: Path) -> None:
     with pytest.raises(CandidateError, match="no row can be used: 4 no id of its own"):
         read(rows, id_key="name")

@@ -121,6 +121,17 @@ def test_one_bad_frame_does_not_lose_the_others(tmp_path: Path) -> None:
     assert dropped == {"unreadable": 1, "no cell": 1}
 
 
+def test_rows_that_are_no_crystal_are_counted_drops(tmp_path: Path) -> None:
+    with ase.db.connect(tmp_path / "rows.db") as rows:
+        rows.write(Atoms("H2", [[0, 0, 0], [0, 0, 0.7]]))
+        rows.write(Atoms("X", cell=[3, 3, 3], pbc=True))
+        rows.write(Atoms(cell=[3, 3, 3], pbc=True))
+        rows.write(bulk("Cu"))
+    found, dropped = read(tmp_path, "rows.db")
+    assert [c.formula for c in found] == ["Cu"]
+    assert dropped == {"no cell": 1, "no species": 1, "no atoms": 1}
+
+
 def test_a_cut_file_is_a_counted_drop(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "a.xyz", [bulk("Cu"), CUAU], format="extxyz")
     text = (tmp_path / "a.xyz").read_text()

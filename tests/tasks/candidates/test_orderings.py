@@ -201,6 +201,10 @@ def test_a_conventional_parent_is_reduced_to_the_primitive_one() -> None:
         ({"elements": ["Cu"], "lattice": "fc", "max_atoms": 2}, "fcc, bcc, sc, hcp, diamond are"),
         ({"elements": ["Cu"], "max_atoms": 2}, "either lattice and elements"),
         ({"elements": ["Cu"], "lattice": "fcc", "max_atoms": 2, "atoms": 3}, "unknown key"),
+        (
+            {"parent": "a", "sublattices": {"Cu": ["Au"]}, "max_atoms": 2, "lattice_parameter": 4},
+            "lattice_parameter belongs to a named lattice",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], words: str) -> None:
@@ -213,6 +217,12 @@ def test_a_species_that_the_parent_lacks_is_refused(tmp_path: Path) -> None:
     settings = {"parent": "POSCAR", "sublattices": {"Ni": ["Ni", "Al"]}, "max_atoms": 2}
     with pytest.raises(CandidateError, match="Ni is not in the parent structure, which holds Cu"):
         OrderingsSource(settings, tmp_path)
+
+
+def test_a_parent_whose_sites_coincide_is_refused() -> None:
+    twice = Structure(Lattice.cubic(3), ["Cu", "Cu"], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    with pytest.raises(CandidateError, match="do two of its sites coincide"):
+        parent_of(twice, {"Cu": ("Cu", "Au")})
 
 
 def test_more_decorations_than_can_be_looked_through_are_refused() -> None:

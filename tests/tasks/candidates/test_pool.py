@@ -143,6 +143,15 @@ def test_sources_are_compared_with_each_other(tmp_path: Path) -> None:
     assert origins[57:] == ["A2", "A2", "B2"]
 
 
+def test_a_twin_is_found_in_a_block_that_is_already_on_disk(tmp_path: Path) -> None:
+    many = ORDERINGS | {"max_atoms": 8}
+    given = list(source("orderings", many, tmp_path).generate(np.random.default_rng(0)))
+    twins = [cell_of(given[row]) * (1, 2, 1) for row in (3, 100, 300)]
+    pool = build(tmp_path, ("orderings", many), twins)
+    assert len(pool) == len(given)
+    assert pool.report.dropped == {"duplicate": 3}
+
+
 def test_the_same_source_twice_adds_nothing(tmp_path: Path) -> None:
     pool = build(tmp_path, ("orderings", ORDERINGS), ("orderings", ORDERINGS | {"max_atoms": 4}))
     assert len(pool) == 57
