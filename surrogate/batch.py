@@ -25,8 +25,8 @@ class Shares:
         Share that is drawn at random: the unbiased sample that keeps calibration honest.
     """
 
-    uncertainty: float = 0.1
-    random: float = 0.1
+    uncertainty: float = 0.05
+    random: float = 0.05
 
     def split(self, q: int, rng: np.random.Generator) -> tuple[Share, ...]:
         """Return what each of q picks is for; over many rounds the shares hold exactly.
