@@ -19,12 +19,12 @@ def quantity(unit: str, factors: Mapping[str, float]) -> Callable[[Any], float]:
     """Return a reader of numbers in ``unit`` and of strings in any unit of ``factors``."""
 
     def read(value: Any) -> float:
-        allowed = f"a number in {unit}, or a number with one of: {', '.join(factors)}"
+        allowed = f"a number in {unit}, or one with a unit of: {', '.join(factors)}"
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ValueError(f"is {value!r}; allowed is {allowed}")
+            raise ValueError(f"found {value!r}; allowed: {allowed}")
         number, factor = _split(value, factors)
         if number is None or factor is None or not math.isfinite(number):
-            raise ValueError(f"is {value!r}; allowed is {allowed}")
+            raise ValueError(f"found {value!r}; allowed: {allowed}")
         return number * factor
 
     return read

@@ -11,20 +11,17 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from leadline.flows.quantities import EnergyPerAtom, Hours
+from leadline.surrogate.errors import SurrogateError
 from leadline.tasks.errors import SpecError
 
 FORMAT = 1
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
-HULL_ACQUISITIONS = (
-    "stable-probability",
-    "hull-improvement",
-    "lower-confidence-bound",
-)
-PROPERTY_ACQUISITIONS = ("log-expected-improvement", "upper-confidence-bound")
-ANY_ACQUISITIONS = ("auto", "greedy", "uncertainty", "random")
+REFUSED = "refused_settings"
+"""Type of the error that holds what a table refused: a line for each key."""
 
 
 class Section(BaseModel):
@@ -44,12 +41,13 @@ class Named(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-def _accepted(look_up: Callable[[], object]) -> None:
-    """Let pydantic gather what a table refuses, with the path of the section."""
+def _accepted(look_up: Callable[[], object], section: str) -> None:
+    """Let pydantic gather what a table refuses of a section, less the section's own name."""
     try:
         look_up()
     except SpecError as error:
-        raise ValueError(str(error)) from None
+        lines = [line.removeprefix(section) for line in str(error).splitlines()]
+        raise PydanticCustomError(REFUSED, "{words}", {"words": "\n".join(lines)}) from None
 
 
 class SourceSpec(Named):
@@ -61,7 +59,7 @@ class SourceSpec(Named):
     def _settings_hold(self) -> SourceSpec:
         from leadline.tasks.candidates.table import source_settings
 
-        _accepted(lambda: source_settings(self.source, self.settings))
+        _accepted(lambda: source_settings(self.source, self.settings), "candidates")
         return self
 
 
@@ -74,7 +72,7 @@ class EngineSpec(Named):
     def _settings_hold(self) -> EngineSpec:
         from leadline.tasks.engines.table import engine_settings
 
-        _accepted(lambda: engine_settings(self.name, self.settings))
+        _accepted(lambda: engine_settings(self.name, self.settings), "engine")
         return self
 
 
@@ -87,7 +85,7 @@ class RecipeSpec(Named):
     def _settings_hold(self) -> RecipeSpec:
         from leadline.tasks.recipes.table import recipe_settings
 
-        _accepted(lambda: recipe_settings(self.name, self.settings))
+        _accepted(lambda: recipe_settings(self.name, self.settings), "recipe")
         return self
 
 
@@ -136,7 +134,7 @@ class HullObjective(Section):
     def _references_carry_a_hull(self) -> HullObjective:
         if self.references.kind == "fitted":
             raise ValueError(
-                "references.kind is 'fitted', which makes no claim about a hull; "
+                "found references.kind 'fitted', which makes no claim about a hull; "
                 "allowed for kind hull: computed, values"
             )
         return self
@@ -176,6 +174,15 @@ class SurrogateSpec(Section):
         default=1e-6, gt=0, le=1, description="least noise variance, in variances of the target"
     )
 
+    @field_validator("descriptor")
+    @classmethod
+    def _descriptor_is_known(cls, value: str) -> str:
+        from leadline.surrogate.descriptors.table import descriptor_names
+
+        if value not in (names := descriptor_names()):
+            raise ValueError(f"found {value!r}; allowed: {', '.join(names)}")
+        return value
+
 
 class AcquisitionSpec(Section):
     """Which candidates are worth a calculation."""
@@ -197,7 +204,7 @@ class AcquisitionSpec(Section):
         shares = self.uncertainty_share + self.random_share
         if shares > 1:
             raise ValueError(
-                f"uncertainty_share + random_share is {shares:g}; at most 1 is allowed"
+                f"found uncertainty_share + random_share = {shares:g}; allowed: at most 1"
             )
         return self
 
@@ -206,7 +213,9 @@ class ComputeSpec(Section):
     """Where calculations run; the machine itself is described by a profile."""
 
     profile: str = Field(
-        default="local", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="machine profile"
+        default="local",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        description="name of a machine profile",
     )
     workers: int | None = Field(
         default=None, ge=1, le=10_000, description="calculations at once; default: the profile's"
@@ -242,7 +251,7 @@ class StoreSpec(Section):
     def _no_uri(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and "uri" in data:
             raise ValueError(
-                "uri is not allowed, since specs are stored and shown; set "
+                "found a key uri, which is not allowed, since specs are stored and shown; set "
                 "LEADLINE_MONGODB_URI, or name an environment variable or a Prefect secret block "
                 "in store.uri_from"
             )
@@ -287,7 +296,10 @@ class CampaignSpec(Section):
     """Everything that a campaign is."""
 
     leadline: Literal[1] = Field(default=1, description="version of this file's format")
-    name: str = Field(pattern=NAME, description="lower-case letters, digits and dashes")
+    name: str = Field(
+        pattern=NAME,
+        description="1 to 63 lower-case letters, digits and dashes, the first no dash",
+    )
     description: str = Field(default="", description="for people")
     seed: int = Field(default=0, ge=0, description="of every random choice")
     objective: Objective = Field(default_factory=HullObjective)
@@ -314,23 +326,19 @@ class CampaignSpec(Section):
         return self
 
     def _acquisition_fits(self) -> None:
-        from leadline.surrogate.acquisition import ACQUISITIONS
+        from leadline.surrogate.acquisition import acquisition
 
-        name, kind = self.acquisition.name, self.objective.kind
-        other = PROPERTY_ACQUISITIONS if kind == "hull" else HULL_ACQUISITIONS
-        allowed = [known for known in ACQUISITIONS if known not in other]
-        if name not in allowed:
-            raise ValueError(
-                f"acquisition.name is {name!r}, objective.kind is {kind!r}; "
-                f"allowed with it: {', '.join(allowed)}"
-            )
+        try:
+            acquisition(self.acquisition.name, self.objective.kind)
+        except SurrogateError as error:
+            raise ValueError(f"acquisition.name: {error}") from None
 
     def _budget_fits(self) -> None:
         budget = self.stop.calculations
         if budget is not None and self.start.random > budget:
             raise ValueError(
-                f"start.random is {self.start.random}, stop.calculations is {budget}; "
-                "the first round cannot be larger than the budget"
+                f"start.random: found {self.start.random}; allowed: at most stop.calculations, "
+                f"which is {budget}"
             )
         if all(
             rule is None
@@ -342,12 +350,12 @@ class CampaignSpec(Section):
             )
         ):
             raise ValueError(
-                "stop has no rule; give at least one of: " + ", ".join(StopSpec.model_fields)
+                "stop: found no rule; allowed: at least one of " + ", ".join(StopSpec.model_fields)
             )
 
     def _recipe_fits(self) -> None:
         if self.engine.name == "replay" and self.recipe.name != "static":
             raise ValueError(
-                f"recipe.name is {self.recipe.name!r}, engine.name is 'replay', which answers "
-                "from a data set and relaxes nothing; allowed: static"
+                f"recipe.name: found {self.recipe.name!r}; allowed: static, since engine.name is "
+                "'replay', which answers from a data set and relaxes nothing"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 from leadline.flows import spec
 from leadline.flows.spec import FORMAT, CampaignSpec
 from leadline.tasks.errors import SpecError
+from leadline.tasks.settings import in_words, shown
 
 DATA = "${LEADLINE_DATA}"
 PATH_KEYS = frozenset({"path", "paths"})
-TAGS = frozenset({"hull", "property", "computed", "values", "fitted"})
 TAGGED: dict[tuple[str, ...], type[BaseModel]] = {
     ("objective", "hull"): spec.HullObjective,
     ("objective", "property"): spec.PropertyObjective,
@@ -54,7 +53,7 @@ def read_spec(
     for change in changes:
         _apply(data, change)
     root = Path((environment or {}).get("LEADLINE_DATA", "data")).resolve()
-    data = {key: _placed(value, root, file.resolve().parent, key) for key, value in data.items()}
+    data = {key: _placed(value, root, file.resolve().parent, (key,)) for key, value in data.items()}
     return spec_from(data, str(file))
 
 
@@ -157,62 +156,60 @@ def _index(place: list[Any], key: str, change: str) -> int:
     return int(key)
 
 
-def _placed(value: Any, data: Path, base: Path, key: str) -> Any:
+def _placed(value: Any, data: Path, base: Path, location: tuple[str | int, ...]) -> Any:
     """Expand the data folder, and let paths start from the file's folder."""
     if isinstance(value, dict):
-        return {name: _placed(item, data, base, str(name)) for name, item in value.items()}
+        return {
+            name: _placed(item, data, base, (*location, str(name))) for name, item in value.items()
+        }
     if isinstance(value, list):
-        return [_placed(item, data, base, key) for item in value]
+        return [_placed(item, data, base, (*location, place)) for place, item in enumerate(value)]
     if not isinstance(value, str):
         return value
     if value.startswith(SECRET_SCHEMES):
         raise SpecError(
-            f"{key}: holds a database URI (not shown here); specs are stored and shown. Set "
-            "LEADLINE_MONGODB_URI, or name a variable or secret block in store.uri_from"
+            f"{_path(location)}: found a database URI (not shown here); specs are stored and "
+            "shown. Set LEADLINE_MONGODB_URI, or name a variable or secret block in store.uri_from"
         )
     if "${" in value.replace(DATA, ""):
-        raise SpecError(f"{key}: is {value!r}; {DATA} is the only variable that is expanded")
+        raise SpecError(
+            f"{_path(location)}: found {shown(value)}; {DATA} is the only variable that is expanded"
+        )
     expanded = value.replace(DATA, str(data))
-    return str(base / Path(expanded).expanduser()) if key in PATH_KEYS else expanded
+    names_path = not PATH_KEYS.isdisjoint(map(str, location[-2:]))
+    return str(base / Path(expanded).expanduser()) if names_path else expanded
 
 
 def _lines(item: Any) -> Iterable[str]:
     path = _path(item["loc"])
-    if item["type"] == "extra_forbidden":
-        return [f"  {path}: {_unknown_key(item['loc'])}"]
-    if item["type"] == "missing":
-        return [f"  {path}: is missing, and has no default"]
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return [f"  {path}{_joined(path, line)}" for line in message.splitlines()]
-    return [f"  {path}: found {item['input']!r}; {message[:1].lower()}{message[1:]}"]
+    if item["type"] == spec.REFUSED:
+        return [f"  {path}{line}" for line in item["msg"].splitlines()]
+    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        kind, allowed = item["ctx"]["discriminator"].strip("'"), ", ".join(_kinds(item["loc"]))
+        found = item["input"].get(kind) if isinstance(item["input"], Mapping) else item["input"]
+        return [f"  {path}.{kind}: found {shown(found)}; allowed: {allowed}"]
+    section = _section(item["loc"][:-1]) if path else None
+    words = in_words(item, section.model_fields if section else ())
+    described = section.model_fields.get(str(item["loc"][-1])) if section else None
+    if item["type"] == "string_pattern_mismatch" and described:
+        words = f"found {shown(item['input'])}; allowed: {described.description}"
+    return [f"  {path}: {words}" if path else f"  {words}"]
 
 
-def _joined(path: str, line: str) -> str:
-    """A refusal that starts with a key continues the path; others follow a colon."""
-    key = line.partition(":")[0]
-    continues = bool(path) and ":" in line and key.replace("_", "").replace(".", "").isalnum()
-    return f".{line}" if continues else f": {line}" if path else line
+def _kinds(location: Sequence[str | int]) -> list[str]:
+    """Return the kinds that a section under a kind may be of."""
+    return [kind for section, kind in TAGGED if section == location[-1]]
 
 
 def _path(location: Sequence[str | int]) -> str:
+    """Return a location as the file has it: pydantic names the kind of a section, too."""
     text = ""
-    for part in location:
+    for before, part in zip((None, *location), location, strict=False):
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part not in TAGS or text.endswith(("stop", "start")):
+        elif (before, part) not in TAGGED or before == "start":
             text += f".{part}" if text else part
     return text
-
-
-def _unknown_key(location: Sequence[str | int]) -> str:
-    section, key = _section(location[:-1]), str(location[-1])
-    allowed = list(section.model_fields) if section else []
-    near = difflib.get_close_matches(key, allowed, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"there is no such key{hint} Allowed here: {', '.join(allowed)}".replace(
-        "?", "?"
-    ).strip()
 
 
 def _section(location: Sequence[str | int]) -> type[BaseModel] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 from leadline.tasks.errors import SpecError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+SHOWN = 60
+"""Characters of a refused value that a message quotes."""
 
 
 def validated(model: type[Model], settings: Mapping[str, Any], path: str) -> Model:
@@ -24,16 +28,46 @@ def validated(model: type[Model], settings: Mapping[str, Any], path: str) -> Mod
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        lines = [_line(dict(item), model, path) for item in error.errors(include_url=False)]
+        lines = [
+            ".".join([path, *(str(part) for part in item["loc"])])
+            + f": {in_words(dict(item), model.model_fields)}"
+            for item in error.errors(include_url=False)
+        ]
         raise SpecError("\n".join(lines)) from None
 
 
-def _line(item: Mapping[str, Any], model: type[BaseModel], path: str) -> str:
-    where = ".".join([path, *(str(part) for part in item["loc"])])
+def in_words(item: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Return what pydantic refused, as a person reads it.
+
+    Parameters
+    ----------
+    item
+        One of ``ValidationError.errors()``.
+    keys
+        Keys that are allowed where it was found.
+    """
     if item["type"] == "extra_forbidden":
-        allowed = ", ".join(sorted(model.model_fields)) or "none"
-        return f"{where}: unknown key; allowed here: {allowed}"
+        return _unknown(str(item["loc"][-1]), sorted(keys))
     if item["type"] == "missing":
-        return f"{where}: this key is needed and was not given"
-    reason = item["msg"].removeprefix("Value error, ")
-    return f"{where}: {reason}; found {item['input']!r}"
+        return "this key is needed and was not given"
+    if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return f"found {shown(item['input'])}; allowed: keys and values"
+    message = str(item["msg"])
+    if item["type"] == "value_error":
+        return message.removeprefix("Value error, ")
+    if item["type"] == "too_short":
+        return f"found {shown(item['input'])}; allowed: at least {item['ctx']['min_length']}"
+    message = message.removeprefix("Input should be ").partition(", unable")[0]
+    return f"found {shown(item['input'])}; allowed: {message[:1].lower()}{message[1:]}"
+
+
+def shown(value: Any) -> str:
+    """Return a refused value as a message quotes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _unknown(key: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(key, allowed, 1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown key{hint}; allowed here: {', '.join(allowed) or 'none'}"

@@ -20,6 +20,11 @@ DESCRIPTORS = {
 GROUP = "leadline.descriptors"
 
 
+def descriptor_names() -> list[str]:
+    """Return the names that a campaign may give, ``auto`` and those of installed packages too."""
+    return ["auto", *DESCRIPTORS, *(point.name for point in entry_points(group=GROUP))]
+
+
 def descriptor(name: str, elements: Sequence[str], **settings: Any) -> Descriptor:
     """Return the descriptor called `name` for these elements.
 
@@ -39,7 +44,7 @@ def descriptor(name: str, elements: Sequence[str], **settings: Any) -> Descripto
     elif name in outside:
         make = outside[name].load()
     else:
-        known = ", ".join(sorted({*DESCRIPTORS, *outside, "auto"}))
+        known = ", ".join(sorted(descriptor_names()))
         raise DescriptorError(f"there is no descriptor {name!r}; known are {known}")
     try:
         return cast("Descriptor", make(tuple(sorted(elements)), **settings))

@@ -27,10 +27,13 @@ def test_good_settings_become_the_model() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"degrees": 1, "dor": 2}, "kitchen.dor: unknown key; allowed here: degrees, door"),
+        (
+            {"degrees": 1, "dor": 2},
+            "kitchen.dor: unknown key (did you mean 'door'?); allowed here: degrees, door",
+        ),
         ({}, "kitchen.degrees: this key is needed and was not given"),
-        ({"degrees": -4}, "kitchen.degrees: Input should be greater than 0; found -4"),
-        ({"degrees": 1, "door": 3}, "kitchen.door: Input should be a valid string; found 3"),
+        ({"degrees": -4}, "kitchen.degrees: found -4; allowed: greater than 0"),
+        ({"degrees": 1, "door": 3}, "kitchen.door: found 3; allowed: a valid string"),
     ],
 )
 def test_each_refusal_names_its_key_and_what_was_found(
