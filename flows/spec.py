@@ -158,7 +158,7 @@ class ChecksSpec(Section):
     """What a candidate must be to enter the pool."""
 
     shortest_distance: float = Field(
-        default=0.6, ge=0, le=1.5, description="of two atoms, in sums of their covalent radii"
+        default=0.5, ge=0, le=1.5, description="of two atoms, in sums of their covalent radii"
     )
     max_sites: int = Field(default=200, ge=1, description="atoms in a cell")
     charge_balance: bool = Field(default=False, description="drop what cannot be charge-neutral")
