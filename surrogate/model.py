@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from leadline.surrogate.errors import FitError
 from leadline.surrogate.fitting import Hyperparameters, fitted, prior_mode
-from leadline.surrogate.kernel import matern
+from leadline.surrogate.kernel import SMOOTHNESSES, matern
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,10 @@ class ModelSettings:
     noise_floor: float = 1e-6
     max_iterations: int = 80
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.nu not in SMOOTHNESSES:
+            raise FitError(f"nu is {self.nu}; the kernel has 0.5, 1.5 and 2.5: choose one of them")
 
 
 class GaussianProcess:

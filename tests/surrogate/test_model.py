@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gpytorch
 import numpy as np
 import pytest
+import torch
+from gpytorch.kernels import MaternKernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -25,9 +28,6 @@ def data(n: int = 40, p: int = 3, seed: int = 0) -> tuple[Array, Array]:
 
 @pytest.mark.parametrize("nu", [0.5, 1.5, 2.5])
 def test_the_kernel_is_that_of_gpytorch(nu: float) -> None:
-    import torch
-    from gpytorch.kernels import MaternKernel
-
     A, B = data(6)[0], data(9, seed=1)[0]
     kernel = MaternKernel(nu=nu).double()
     kernel.lengthscale = torch.tensor(1.0, dtype=torch.float64)
@@ -85,9 +85,7 @@ def test_the_fit_maximises_the_posterior_density() -> None:
             scale=model.scale,
             settings=model.settings,
         )
-        log_prior = fitting.lengthscale_prior(3).log_prob(
-            __import__("torch").tensor(values["lengthscale"])
-        )
+        log_prior = fitting.lengthscale_prior(3).log_prob(torch.tensor(values["lengthscale"]))
         return float(
             -0.5 * other.residuals @ other.weights
             - np.log(np.diag(other.factor)).sum()
@@ -206,8 +204,6 @@ def test_a_kernel_that_is_not_positive_definite_gets_a_jitter_and_a_note() -> No
 
 
 def test_global_settings_of_gpytorch_do_not_change_the_fit() -> None:
-    import gpytorch
-
     expected = GaussianProcess.fit(*data()).hyperparameters
     with (
         gpytorch.settings.fast_computations(True, True, True),
@@ -253,3 +249,8 @@ def test_any_finite_data_give_finite_predictions(X: Array, y: Array) -> None:
     mean, sd = model.predict(np.vstack([X, X + 1.0]))
     assert np.isfinite(mean).all()
     assert np.isfinite(sd).all()
+
+
+def test_a_smoothness_that_the_kernel_does_not_have_is_refused() -> None:
+    with pytest.raises(FitError, match=r"nu is 2.0; the kernel has 0.5, 1.5 and 2.5"):
+        ModelSettings(nu=2.0)
