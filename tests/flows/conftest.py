@@ -7,13 +7,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from leadline.flows.cli import main
 from leadline.flows.loopback_server import HOST, Server
+from leadline.flows.process_settings import process_settings
 
 PLUGINS = Path(__file__).parents[1] / "plugins" / "moody_emt"
 MAIN = "from leadline.flows.cli import main; main()"
@@ -104,27 +107,68 @@ def leadline(prefect_api: dict[str, str], tmp_path: Path, store: Path) -> Iterat
         process.communicate()
 
 
+def small_campaign(name: str = "small", **changes: Any) -> dict[str, Any]:
+    """Return a campaign of 29 Cu-Au orderings, with the keys that a test changes."""
+    content: dict[str, Any] = {
+        "name": name,
+        "candidates": [
+            {"source": "orderings", "lattice": "fcc", "elements": ["Cu", "Au"], "max_atoms": 4}
+        ],
+        "engine": {"name": "emt"},
+        "acquisition": {"batch": 4},
+        "start": {"random": 4},
+        "compute": {"workers": 2},
+        "stop": {"expected_missed": None, "calculations": 12},
+    }
+    return content | changes
+
+
 @pytest.fixture
 def campaign_file(tmp_path: Path) -> WriteFile:
-    """Write a campaign of 27 Cu-Au orderings, with the keys that a test changes."""
+    """Write a small campaign, with the keys that a test changes."""
 
     def write(name: str = "small", **changes: Any) -> Path:
-        content: dict[str, Any] = {
-            "name": name,
-            "candidates": [
-                {"source": "orderings", "lattice": "fcc", "elements": ["Cu", "Au"], "max_atoms": 4}
-            ],
-            "engine": {"name": "emt"},
-            "acquisition": {"batch": 4},
-            "start": {"random": 4},
-            "compute": {"workers": 2},
-            "stop": {"expected_missed": None, "calculations": 12},
-        }
         path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(content | changes))
+        path.write_text(yaml.safe_dump(small_campaign(name, **changes)))
         return path
 
     return write
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: Path, tmp_path: Path
+) -> Callable[..., Said]:
+    """Run the command in this process: what it prints, and its exit code."""
+    monkeypatch.setenv("LEADLINE_STORE", str(store))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["leadline", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return Said(int(end.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def served(prefect_api: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let flows run in this process, recorded by the shared server, with the moody engine."""
+    monkeypatch.syspath_prepend(PLUGINS)
+    with process_settings({**prefect_api, "PYTHONPATH": str(PLUGINS), "OMP_NUM_THREADS": "1"}):
+        yield
 
 
 def _environment(home: Path) -> dict[str, str]:

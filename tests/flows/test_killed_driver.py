@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +48,10 @@ def engine_log(store: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def until(true: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
+def wait_for_engines(driver: subprocess.Popen[str], store: Path, lines: int) -> None:
+    """Wait until the engines' log has so many lines, or the driver ends."""
+    deadline = time.monotonic() + 120
+    while driver.poll() is None and len(engine_log(store)) < lines and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
@@ -67,8 +68,9 @@ def test_ten_kills_lose_no_result_and_start_no_engine_twice(
     results: dict[str, float] = {}
     picks: dict[tuple[int, int], str] = {}
     for kill in range(KILLS):
-        driver, lines = leadline("run", file), len(engine_log(store)) + chance.randint(0, 4)
-        until(lambda: driver.poll() is not None or len(engine_log(store)) > lines, 120)
+        lines = len(engine_log(store)) + chance.randint(1, 5)
+        driver = leadline("run", file)
+        wait_for_engines(driver, store, lines)
         time.sleep(chance.uniform(0, 0.5))
         driver.kill()
         words, errors = driver.communicate()
