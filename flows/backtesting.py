@@ -18,6 +18,7 @@ from leadline.flows.bench import Parts, parts_of
 from leadline.flows.spec_file import file_digest, read_spec
 from leadline.flows.store_of import store_folder
 from leadline.tasks.candidates.dataset import read_data_ids, read_labels
+from leadline.tasks.candidates.features import pool_features
 from leadline.tasks.engines.replay import ReplaySettings
 from leadline.tasks.errors import SpecError
 from leadline.tasks.problem import HullProblem
@@ -51,7 +52,9 @@ def data_of(parts: Parts) -> BacktestData:
             "answers from a finished data set"
         )
     folder = store_folder()
-    pool = parts.described(parts.built(folder), folder)
+    file = parts.built(folder)
+    chosen, _ = parts.descriptor(file)
+    pool, _ = pool_features(file, chosen, folder / "features")
     return backtest_data(
         settings.path,
         pool,
@@ -79,11 +82,7 @@ def plan_of(parts: Parts) -> BacktestPlan:
 def summary_table(result: dict[str, Any]) -> str:
     """Return the summary for a person."""
     targets = result["targets"]
-    table = Table(
-        title=f"{len(targets['ids'])} targets: {targets['criterion']}",
-        title_justify="left",
-        box=None,
-    )
+    table = Table(box=None)
     for name in ("policy", "n50", "n90", "all", "recall", "acceleration"):
         table.add_column(name, justify="left" if name == "policy" else "right")
     for policy, row in result["summary"].items():
@@ -91,6 +90,7 @@ def summary_table(result: dict[str, Any]) -> str:
         table.add_row(policy, *(_cell(value) for value in cells))
     console = Console(width=110, highlight=False)
     with console.capture() as captured:
+        console.print(f"{len(targets['ids'])} targets: {targets['criterion']}")
         console.print(table)
     return captured.get().rstrip()
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,7 @@ from leadline.tasks.recipes.table import recipe
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.store import Store
 
-SAMPLE = 2000
+SAMPLE = 500
 """Candidates that an automatic choice of descriptor looks at."""
 
 
@@ -110,15 +109,14 @@ class Parts:
             sources, self.checks, rng, folder / "pools", scale=self.recipe.relaxes_cell
         )
 
-    def described(self, file: PoolFile, folder: Path) -> Pool:
-        """Return a pool with the features that the spec asks for."""
+    def descriptor(self, file: PoolFile) -> tuple[Descriptor, str]:
+        """Return what describes the pool's structures, and why it was chosen."""
         name = self.spec.surrogate.descriptor
-        if name == "auto":
-            chosen: Descriptor = choose(list(islice(file.candidates(), SAMPLE)), file.elements)
-        else:
-            chosen = descriptor(name, file.elements)
-        pool, _ = pool_features(file, chosen, folder / "features")
-        return pool
+        if name != "auto":
+            return descriptor(name, file.elements), f"{name}: asked for by the campaign file"
+        sample = file.some(file.ids[:: max(1, len(file) // SAMPLE)])
+        chosen = choose(sample, file.elements)
+        return chosen, chosen.reason
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,8 @@ def opened(spec: CampaignSpec) -> Iterator[Bench]:
         enrol(store, spec, parts.engine, parts.recipe)
         lost = stack.enter_context(leased(store, spec.name, owner))
         cluster = stack.enter_context(open_cluster(parts.profile, spec.compute.workers))
-        pool = parts.described(file, folder)
+        chosen, reason = parts.descriptor(file)
+        pool, _ = pool_features(file, chosen, folder / "features")
         root = parts.profile.calculations or folder / "calculations"
         limit = spec.compute.time_limit
         desk = Desk(
@@ -186,7 +185,8 @@ def opened(spec: CampaignSpec) -> Iterator[Bench]:
             keep=spec.compute.keep,
             judge=Judge(store) if parts.recipe.relaxes_cell else None,
         )
-        store.log(spec.name, "pool.built", file.sha256, file.report.to_plain())
+        built = {**file.report.to_plain(), "descriptor": reason}
+        store.log(spec.name, "pool.built", file.sha256, built)
         yield Bench(
             spec=spec,
             profile=parts.profile,

@@ -60,9 +60,11 @@ def campaign(
 def _searched(loop: Loop) -> CampaignSummary:
     with loop.working():
         loop.resume()
-        loop.learn()
-        while not (verdict := loop.assess()).stop and loop.goes_on:
-            loop.propose()
-            loop.calculate()
+        while True:
             loop.learn()
-    return loop.end(verdict)
+            verdict = loop.assess()
+            if not verdict.stop and loop.goes_on:
+                loop.propose()
+                loop.calculate()
+            elif not loop.drained():
+                return loop.end(verdict)

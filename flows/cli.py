@@ -189,6 +189,7 @@ def main() -> None:
     # linear_operator, under gpytorch, scripts a function on import; torch 2.15 deprecates that
     os.environ.setdefault("DO_NOT_TRACK", "1")  # read when prefect is imported
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning:torch.jit._script")
     try:
         app()
     except LeadlineError as error:

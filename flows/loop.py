@@ -140,7 +140,7 @@ class Loop:
                 self._commit_references()
             elif new := self._new_imports():
                 self._commit([Pick(-1, each.id, without_model("known")) for each in new], new)
-            else:
+            elif self._room():
                 picks = self.steps.do("propose", f"propose round {number}", self._picks)
                 candidates = self.bench.file.some([each.id for each in picks])
                 self._commit(picks, [structure_record(each) for each in candidates])
@@ -152,6 +152,14 @@ class Loop:
             self.dispatching.run(
                 until_one=self.bench.spec.compute.mode == "steady", ended=self._ended
             )
+
+    def drained(self) -> bool:
+        """Wait for what still runs in steady mode; True if that brought answers."""
+        if not self.dispatching.running:
+            return False
+        with self.ledger.timed("calculating"):
+            self.dispatching.run(until_one=False, ended=self._ended)
+        return True
 
     @property
     def goes_on(self) -> bool:

@@ -156,6 +156,7 @@ class CampaignReader:
             ledger=self._ledger(),
             drops=self._built().get("dropped", {}),
             versions=campaign.packages,
+            notes=tuple(f"Described by {reason}" for reason in self._descriptor()),
             spec_yaml=str(yaml.safe_dump(dict(campaign.spec), sort_keys=False)),
         )
 
@@ -182,6 +183,9 @@ class CampaignReader:
             each for each in self.store.events(self.campaign.name) if each.kind == "pool.built"
         ]
         return built[-1].details if built else {}
+
+    def _descriptor(self) -> list[str]:
+        return [str(self._built()["descriptor"])] if "descriptor" in self._built() else []
 
     def _pool_size(self) -> int:
         if self.predictions is not None:
