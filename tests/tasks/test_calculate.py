@@ -1,0 +1,322 @@
+"""From a proposal to a record, by a dispatcher that answers as a test tells it to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from leadline.surrogate.candidate import Candidate
+from leadline.tasks.calculate import Desk, last_failure
+from leadline.tasks.calculation import Failure, FailureKind, Request, Result
+from leadline.tasks.compute import attempt_files
+from leadline.tasks.compute.attempt_files import Running, attempt_folder, write_result
+from leadline.tasks.compute.dispatcher import Dispatcher
+from leadline.tasks.engines.emt import EmtEngine
+from leadline.tasks.engines.engine import EngineSettings, EngineSite
+from leadline.tasks.errors import ConfigurationError, StoreError
+from leadline.tasks.recipes.static import Static
+from leadline.tasks.recording import calculation_of, structure_record
+from leadline.tasks.store.owner import this_process
+from leadline.tasks.store.records import Calculation, CalculationState
+from leadline.tasks.store.store import Store, open_store
+from leadline.tasks.structures import structure_id, to_plain
+
+COPPER = Structure(
+    Lattice.cubic(3.6), ["Cu"] * 4, [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+)
+Answer = Callable[[Request], Result]
+
+
+class CarefulSettings(EngineSettings):
+    care: int = 0
+
+
+class Careful(EmtEngine):
+    """Has two remedies for what does not converge."""
+
+    path_keys: ClassVar[frozenset[str]] = frozenset({"care"})
+    Settings: ClassVar[type[CarefulSettings]] = CarefulSettings  # type: ignore[assignment]
+    settings: CarefulSettings  # type: ignore[assignment]
+
+    def remedies(self, failure: Failure, attempt: int) -> Mapping[str, Any] | None:
+        return {"care": attempt} if attempt < 3 else None
+
+
+class Told:
+    """A dispatcher that gives one answer after the other, and keeps what it was asked."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.asked: list[Request] = []
+
+    @contextmanager
+    def run(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Result]:
+        self.asked.append(request)
+        yield self.answers.pop(0)(request)
+
+
+def good(request: Request) -> Result:
+    return Result(
+        request.calculation,
+        request.attempt,
+        converged=True,
+        energy=-0.03,
+        structure=request.structure,
+        times={"start": 1.0, "end": 2.0, "wall": 1.0},
+    )
+
+
+def fails(kind: FailureKind, reason: str = "bad") -> Answer:
+    def answer(request: Request) -> Result:
+        failure = Failure(kind, reason, "the engine's own words")
+        return Result(request.calculation, request.attempt, converged=False, failure=failure)
+
+    return answer
+
+
+physics, lost = fails(FailureKind.PHYSICS), fails(FailureKind.REMOTE, "worker-lost")
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(None, tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(store: Store, tmp_path: Path) -> Callable[..., Desk]:
+    def make(*answers: Answer, **changes: Any) -> Desk:
+        return Desk(
+            store=store,
+            dispatcher=cast(Dispatcher, Told(*answers)),
+            engine=Careful({}, EngineSite()),
+            recipe=Static({}),
+            root=tmp_path / "calculations",
+            owner=this_process(),
+            campaign="test",
+            **changes,
+        )
+
+    return make
+
+
+@pytest.fixture
+def queued(store: Store) -> str:
+    candidate = Candidate(structure_id(COPPER), COPPER, {"source": "test"})
+    engine, recipe = Careful({}, EngineSite()), Static({})
+    wanted = calculation_of(candidate.id, engine, recipe, engine.fingerprint(), "test")
+    store.put_structures([structure_record(candidate)])
+    store.ensure_calculations([wanted])
+    return wanted.id
+
+
+def asked_of(desk: Desk) -> list[Request]:
+    return cast(Told, desk.dispatcher).asked
+
+
+def states(record: Calculation) -> list[str]:
+    return [each.state for each in record.attempts]
+
+
+def earlier_attempt(desk: Desk, calculation: str, owner: str, **process: Any) -> Request:
+    """Claim as an earlier driver did, and take a turn as its worker did."""
+    desk.store.claim(calculation, owner, reason="first attempt")
+    request = Request(
+        calculation=calculation,
+        attempt=1,
+        structure_id=structure_id(COPPER),
+        structure=to_plain(COPPER),
+        engine={"name": "emt", "settings": {}},
+        recipe={"name": "static", "settings": {}},
+        site={},
+        folder=str(desk.folder(calculation)),
+    )
+    attempt_files.take_turn(request, replace(Running.here(request), **process))
+    attempt_folder(Path(request.folder), 1).mkdir(parents=True)
+    return request
+
+
+def dead() -> str:
+    """Return an owner that is proved gone: of this host's earlier boot."""
+    host, _, *rest = this_process().split("/")
+    return "/".join([host, "another-boot", *rest])
+
+
+def test_an_answer_is_recorded_and_asked_for_once(desk: Callable[..., Desk], queued: str) -> None:
+    ours = desk(good)
+    outcome = ours.carry(queued, never)
+    assert (outcome.state, outcome.failure, outcome.waiting) == (CalculationState.DONE, None, "")
+    assert outcome.calculation.energy == -0.03
+    again = desk()
+    assert again.carry(queued, never).calculation == outcome.calculation
+    (request,) = asked_of(ours)
+    assert (request.attempt, request.gone, request.structure) == (1, (), to_plain(COPPER))
+    assert Path(request.folder).is_dir()
+
+
+def test_what_was_never_queued_is_an_error(desk: Callable[..., Desk]) -> None:
+    with pytest.raises(StoreError, match="must be queued first"):
+        desk().carry("0" * 64, never)
+
+
+def test_a_lost_worker_is_run_again_as_it_was(desk: Callable[..., Desk], queued: str) -> None:
+    ours = desk(lost, lost, good)
+    assert ours.carry(queued, never).state is CalculationState.DONE
+    assert [request.attempt for request in asked_of(ours)] == [1, 2, 3]
+    assert {str(request.engine["changes"]) for request in asked_of(ours)} == {"{}"}
+
+
+def test_losses_in_a_row_wait_for_a_person(desk: Callable[..., Desk], queued: str) -> None:
+    outcome = desk(lost, lost, lost, cuts=3).carry(queued, never)
+    assert outcome.state is CalculationState.QUARANTINED
+    assert states(outcome.calculation) == ["cut"] * 3
+    assert outcome.failure is not None
+    assert outcome.failure.kind is FailureKind.REMOTE
+
+
+def test_losses_count_only_in_a_row(desk: Callable[..., Desk], queued: str) -> None:
+    outcome = desk(lost, physics, lost, good, cuts=2).carry(queued, never)
+    assert outcome.state is CalculationState.DONE
+
+
+def test_physics_climbs_the_remedies_then_is_set_aside(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk(physics, physics, physics)
+    outcome = ours.carry(queued, never)
+    assert outcome.state is CalculationState.QUARANTINED
+    assert [request.engine["changes"] for request in asked_of(ours)] == [
+        {},
+        {"care": 1},
+        {"care": 2},
+    ]
+    assert [each.changes for each in outcome.calculation.attempts][1:] == [
+        {"care": 1},
+        {"care": 2},
+    ]
+    failure = last_failure(outcome.calculation)
+    assert failure is not None
+    assert failure.message == "the engine's own words"
+
+
+def test_a_remedy_is_kept_when_the_worker_is_lost_after_it(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk(physics, lost, good)
+    ours.carry(queued, never)
+    assert asked_of(ours)[2].engine["changes"] == {"care": 1}
+
+
+def test_no_convergence_without_a_failure_is_physics(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    def unconverged(request: Request) -> Result:
+        return replace(good(request), converged=False)
+
+    outcome = desk(unconverged, good).carry(queued, never)
+    assert states(outcome.calculation) == ["failed", "done"]
+
+
+def test_configuration_stops_the_campaign_in_the_engines_words(
+    desk: Callable[..., Desk], queued: str, store: Store
+) -> None:
+    with pytest.raises(ConfigurationError, match="bad: the engine's own words"):
+        desk(fails(FailureKind.CONFIGURATION)).carry(queued, never)
+    record = store.calculation(queued)
+    assert record is not None
+    assert record.state is CalculationState.FAILED
+    assert desk(good).carry(queued, never).state is CalculationState.DONE
+
+
+def test_what_was_cancelled_counts_against_nothing(desk: Callable[..., Desk], queued: str) -> None:
+    stopped = fails(FailureKind.CANCELLED, "stopped")
+    outcome = desk(stopped).carry(queued, lambda: True)
+    assert outcome.state is CalculationState.CANCELLED
+    outcome = desk(lost, good, cuts=2).carry(queued, never)
+    assert outcome.state is CalculationState.DONE
+
+
+def test_a_result_that_an_earlier_driver_left_is_taken_in(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk()
+    request = earlier_attempt(ours, queued, dead())
+    write_result(good(request), attempt_folder(Path(request.folder), 1))
+    outcome = ours.carry(queued, never)
+    assert (outcome.state, outcome.calculation.energy) == (CalculationState.DONE, -0.03)
+    assert asked_of(ours) == []
+
+
+def test_a_failure_that_an_earlier_driver_left_is_taken_in(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk(good)
+    request = earlier_attempt(ours, queued, dead(), pid=2**22 + 1)
+    write_result(physics(request), attempt_folder(Path(request.folder), 1))
+    outcome = ours.carry(queued, never)
+    assert states(outcome.calculation) == ["failed", "done"]
+    assert asked_of(ours)[0].gone == (1,)
+
+
+def test_an_attempt_whose_driver_and_engine_are_gone_is_run_again(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk(good)
+    earlier_attempt(ours, queued, dead(), pid=2**22 + 1)
+    outcome = ours.carry(queued, never)
+    assert states(outcome.calculation) == ["cut", "done"]
+    assert outcome.calculation.attempts[0].failure is not None
+    assert outcome.calculation.attempts[0].failure["reason"] == "driver-lost"
+    assert asked_of(ours)[0].gone == (1,)
+
+
+def test_a_claim_that_never_started_is_run_again(desk: Callable[..., Desk], queued: str) -> None:
+    ours = desk(good)
+    ours.store.claim(queued, dead())
+    assert states(ours.carry(queued, never).calculation) == ["cut", "done"]
+
+
+def test_a_claim_of_a_driver_that_may_live_waits(desk: Callable[..., Desk], queued: str) -> None:
+    ours = desk()
+    ours.store.claim(queued, f"elsewhere/boot/{os.getpid()}/1.00/token")
+    outcome = ours.carry(queued, never)
+    assert outcome.state is CalculationState.CLAIMED
+    assert outcome.waiting == "attempt 1 was claimed elsewhere and has not started"
+
+
+def test_an_attempt_on_another_host_without_proof_waits(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk()
+    earlier_attempt(ours, queued, dead(), host="elsewhere")
+    outcome = ours.carry(queued, never)
+    assert outcome.state is CalculationState.CLAIMED
+    assert "on elsewhere: not signed off" in outcome.waiting
+    assert asked_of(ours) == []
+
+
+def test_a_calculation_that_another_campaign_finished_needs_no_engine(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    desk(good).carry(queued, never)
+    other = desk()
+    assert other.carry(queued, never).state is CalculationState.DONE
+    assert asked_of(other) == []
+
+
+def test_a_start_that_a_worker_refused_waits(desk: Callable[..., Desk], queued: str) -> None:
+    refused = fails(FailureKind.REMOTE, "start-refused")
+    outcome = desk(refused).carry(queued, never)
+    assert outcome.waiting == "the engine's own words"
+    assert asdict(outcome.calculation)["attempts"][0]["failure"]["reason"] == "start-refused"
