@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pymatgen.core import Structure
 
 from leadline.surrogate.candidate import Candidate
 from leadline.surrogate.hull import energies_above_hull
@@ -35,6 +36,11 @@ TARGET = Path(__file__).with_suffix(".json")
 
 def candidates() -> list[Candidate]:
     return list(source("orderings", SOURCE, Path.cwd()).generate(np.random.default_rng(0)))
+
+
+def crystal(candidate: Candidate) -> Structure:
+    assert isinstance(candidate.material, Structure)
+    return candidate.material
 
 
 def relaxed(candidate: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -61,15 +67,15 @@ def relaxed(candidate: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
 def answers() -> list[dict[str, Any]]:
     """Return each ordering with what it became; the lowest of equal crystals names the phase."""
     asked = candidates()
-    work = [(each.id, to_plain(each.material)) for each in asked]
+    work = [(each.id, to_plain(crystal(each))) for each in asked]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         results = list(pool.map(relaxed, work, chunksize=8))
     rows = [
         {
             "id": candidate.id,
             "formula": candidate.formula,
-            "gold": candidate.material.composition.get_atomic_fraction("Au"),
-            "energy": result["energy"] / len(candidate.material),
+            "gold": candidate.composition.get_atomic_fraction("Au"),
+            "energy": result["energy"] / len(crystal(candidate)),
             "final": from_plain(result["structure"]),
         }
         for candidate, result in zip(asked, results, strict=True)

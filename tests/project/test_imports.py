@@ -31,7 +31,11 @@ def loaded_by(names: list[str]) -> set[str]:
     )
     plain = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
     done = subprocess.run(
-        [sys.executable, "-c", script, *names], capture_output=True, text=True, check=True, env=plain
+        [sys.executable, "-c", script, *names],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=plain,
     )
     return set(done.stdout.split())
 
@@ -49,9 +53,7 @@ def test_imports_go_one_way() -> None:
         pytest.param([f"leadline.tasks.compute.{name}"], id=name)
         for name in ("worker", "local_worker", "guardian", "nursery")
     ]
-    + [
-        pytest.param(modules(folder), id=folder) for folder in ("tasks/engines", "tasks/recipes")
-    ],
+    + [pytest.param(modules(folder), id=folder) for folder in ("tasks/engines", "tasks/recipes")],
 )
 def test_what_runs_on_a_worker_loads_neither_prefect_nor_a_database_nor_torch(
     names: list[str],
