@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from leadline.flows.backtest_data import BacktestData, backtest_data
 from leadline.flows.bench import Parts, parts_of
 from leadline.flows.spec_file import file_digest, read_spec
 from leadline.flows.store_of import store_folder
+from leadline.flows.writing import write_whole
 from leadline.tasks.candidates.dataset import read_data_ids, read_labels
 from leadline.tasks.candidates.features import pool_features
 from leadline.tasks.engines.replay import ReplaySettings
@@ -39,7 +39,7 @@ def backtest_file(file: Path, changes: Sequence[str], seeds: int, out: Path | No
     )
     result["spec"]["changes"] = list(changes)
     if out is not None:
-        _write(out, result)
+        write_whole(out, json.dumps(result, allow_nan=False))
     return summary_table(result)
 
 
@@ -117,15 +117,6 @@ def _labels(parts: Parts, settings: ReplaySettings) -> dict[str, float]:
 
 def _journal(out: Path | None) -> Path | None:
     return None if out is None else out.with_name(out.name + ".journal")
-
-
-def _write(out: Path, result: dict[str, Any]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=out.parent, prefix=f".{out.name}.", delete=False
-    ) as file:
-        json.dump(result, file, allow_nan=False)
-    Path(file.name).replace(out)
 
 
 def _cell(value: float | None) -> str:

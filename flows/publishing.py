@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from prefect.events import emit_event
 
 from leadline.flows.loop import Loop
 from leadline.flows.store_of import store_folder
+from leadline.flows.writing import write_whole
 from leadline.tasks.assess import Find
 from leadline.tasks.report.markdown import report_markdown
 from leadline.tasks.report.page import report_html
@@ -37,14 +37,7 @@ def published(loop: Loop) -> Iterator[None]:
 def write_report(store: Store, name: str, path: Path | None = None) -> Path:
     """Write the report of a campaign and return where it is."""
     target = path or report_path(name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    page = report_html(campaign_view(store, name))
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
-    ) as file:
-        file.write(page)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(target)
+    write_whole(target, report_html(campaign_view(store, name)))
     return target
 
 
