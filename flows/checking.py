@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from leadline.flows.bench import Parts, parts_of
 from leadline.flows.spec import CampaignSpec
-from leadline.flows.spec_changes import label_of, refuse_mixing
+from leadline.flows.spec_changes import refuse_mixing
 from leadline.flows.store_of import open_for, store_folder
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculate import Desk, last_failure
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster, check_shared_folder, open_cluster
 from leadline.tasks.compute.dispatcher import Dispatcher
+from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.recording import calculation_of, structure_record
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.records import CalculationState
@@ -133,7 +134,7 @@ def _carries_on(report: _Report, parts: Parts, store: Store) -> None:
     if known is None:
         return
     try:
-        refuse_mixing(known, parts.spec, label_of(store, known.name), parts.engine, parts.recipe)
+        refuse_mixing(store, known, parts.spec, parts.engine, parts.recipe)
         report.hint("campaign", f"exists and is {known.state}: a run carries it on")
     except LeadlineError as error:
         report.bad("campaign", error)
@@ -160,7 +161,11 @@ def _try_one(report: _Report, parts: Parts, store: Store, cluster: Cluster, file
         keep=parts.spec.compute.keep,
     )
     start = time.monotonic()
-    record = desk.carry(wanted.id, lambda: False).calculation
+    try:
+        record = desk.carry(wanted.id, lambda: False).calculation
+    except ConfigurationError as error:
+        report.bad("try one", error)
+        return
     took = time.monotonic() - start
     if record.state is CalculationState.DONE and record.energy is not None:
         sites = int(file.sites.min())

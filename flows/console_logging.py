@@ -13,22 +13,28 @@ from prefect.logging.handlers import PrefectConsoleHandler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_RUNS = ("prefect.flow_runs", "prefect.task_runs")
+"""Loggers that tell how a run ended."""
+
 
 @contextmanager
 def quiet_prefect() -> Iterator[None]:
     """Let Prefect print warnings alone: it has a line for every calculation.
 
-    What it sends to its server is left as it is.
+    Nor does it print how runs fail, with a traceback for each: leadline says so
+    itself. What it sends to its server is left as it is.
     """
     handlers = [each for each in _handlers() if isinstance(each, PrefectConsoleHandler)]
     before = [(each, each.level) for each in handlers]
     for handler in handlers:
         handler.setLevel(max(handler.level, logging.WARNING))
+        handler.addFilter(_says_no_run_failed)
     try:
         yield
     finally:
         for handler, level in before:
             handler.setLevel(level)
+            handler.removeFilter(_says_no_run_failed)
 
 
 @contextmanager
@@ -51,6 +57,10 @@ def through_stderr() -> Iterator[None]:
     finally:
         for handler, stream in held:
             _point(handler, stream)
+
+
+def _says_no_run_failed(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR or not record.name.startswith(_RUNS)
 
 
 def _point(handler: logging.StreamHandler[Any], stream: Any) -> None:

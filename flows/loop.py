@@ -38,6 +38,7 @@ from leadline.tasks.recording import (
     predictions_of,
     proposal_of,
     structure_record,
+    surrogate_record,
 )
 from leadline.tasks.store.records import (
     ArtefactRef,
@@ -46,7 +47,6 @@ from leadline.tasks.store.records import (
     ProposalState,
     Round,
     StructureRecord,
-    SurrogateRecord,
 )
 from leadline.tasks.training import training_set
 from leadline.tasks.twins import twin
@@ -259,7 +259,8 @@ class Loop:
                 metrics=self._metrics(),
                 predictions=self._keep_predictions(),
             )
-            self.store.commit_round(committed, proposals, structures, self._surrogate(number))
+            model = self.learned and surrogate_record(self.name, number, self.learned)
+            self.store.commit_round(committed, proposals, structures, model)
         self.rounds[number] = committed
         self.book.add(proposals, structures)
 
@@ -378,20 +379,6 @@ class Loop:
         metrics = dict(prequential(self.book, self.assessment.values))
         metrics["expected_missed"] = self.outlook.expected_missed if self.outlook else None
         return metrics
-
-    def _surrogate(self, number: int) -> SurrogateRecord | None:
-        learned = self.learned
-        if learned is None:
-            return None
-        return SurrogateRecord(
-            campaign=self.name,
-            round=number,
-            hyperparameters=learned.model.hyperparameters,
-            training_digest=learned.digest,
-            training_size=len(learned.training),
-            calibration=learned.calibration,
-            notes=learned.notes,
-        )
 
     def _keep_predictions(self) -> ArtefactRef | None:
         if self.outlook is None:

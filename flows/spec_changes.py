@@ -10,7 +10,7 @@ from leadline.flows.spec import CampaignSpec, HullObjective, Objective
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import SpecChangeError
 from leadline.tasks.recipes.recipe import Recipe
-from leadline.tasks.store.records import Calculation, Campaign
+from leadline.tasks.store.records import Calculation, CalculationState, Campaign
 from leadline.tasks.store.store import Store
 
 
@@ -29,7 +29,7 @@ def enrol(store: Store, spec: CampaignSpec, engine: Engine, recipe: Recipe) -> C
             Campaign(spec.name, plain, packages=package_versions(), server=store.kind)
         )
     elif known.spec != plain:
-        refuse_mixing(known, spec, label_of(store, spec.name), engine, recipe)
+        refuse_mixing(store, known, spec, engine, recipe)
         store.new_spec_version(spec.name, plain, reason=changed_keys(known.spec, plain))
     found = store.campaign(spec.name)
     assert found is not None, "it was just created or read"
@@ -37,13 +37,13 @@ def enrol(store: Store, spec: CampaignSpec, engine: Engine, recipe: Recipe) -> C
 
 
 def refuse_mixing(
-    known: Campaign,
-    spec: CampaignSpec,
-    label: Calculation | None,
-    engine: Engine,
-    recipe: Recipe,
+    store: Store, known: Campaign, spec: CampaignSpec, engine: Engine, recipe: Recipe
 ) -> None:
-    """Refuse a spec whose labels would not stand beside those of the campaign."""
+    """Refuse a spec whose labels would not stand beside those of the campaign.
+
+    Before the first label everything may change: a file that was wrong is mended.
+    """
+    label = label_of(store, known.name)
     reasons = []
     if label and label.fingerprint != engine.fingerprint():
         reasons.append(
@@ -55,7 +55,7 @@ def refuse_mixing(
             f"recipe: is {recipe.id}, the campaign's results were computed by {_recipe_of(label)}"
         )
     before = CampaignSpec.model_validate(known.spec).objective
-    if _question(before) != _question(spec.objective):
+    if store.rounds(known.name) and _question(before) != _question(spec.objective):
         reasons.append("objective: another kind, property, direction or other references")
     if reasons:
         raise SpecChangeError(
@@ -67,10 +67,10 @@ def refuse_mixing(
 
 
 def label_of(store: Store, name: str) -> Calculation | None:
-    """Return one calculation of the campaign, or None before the first."""
-    linked = (each.calculation for each in store.proposals(name) if each.calculation)
-    first = next(linked, None)
-    return None if first is None else store.calculation(first)
+    """Return the first finished calculation of the campaign, or None before that."""
+    linked = (store.calculation(each.calculation or "") for each in store.proposals(name))
+    done = (each for each in linked if each and each.state is CalculationState.DONE)
+    return next(done, None)
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -15,9 +15,15 @@ from leadline.surrogate.candidate import Candidate
 from leadline.surrogate.pool import Pool
 from leadline.tasks.calculation import calculation_id
 from leadline.tasks.engines.engine import Engine
+from leadline.tasks.learn import Learned
 from leadline.tasks.propose import Outlook, Pick
 from leadline.tasks.recipes.recipe import Recipe
-from leadline.tasks.store.records import Calculation, Proposal, StructureRecord
+from leadline.tasks.store.records import (
+    Calculation,
+    Proposal,
+    StructureRecord,
+    SurrogateRecord,
+)
 from leadline.tasks.structures import to_plain
 
 NPZ = "application/x-npz"
@@ -63,6 +69,19 @@ def calculation_of(
         recipe={"name": recipe.name, "settings": recipe.settings.model_dump(mode="json")},
         fingerprint=fingerprint,
         campaign=campaign,
+    )
+
+
+def surrogate_record(campaign: str, number: int, learned: Learned) -> SurrogateRecord:
+    """Return the record of the model that a round was picked by."""
+    return SurrogateRecord(
+        campaign=campaign,
+        round=number,
+        hyperparameters=learned.model.hyperparameters,
+        training_digest=learned.digest,
+        training_size=len(learned.training),
+        calibration=learned.calibration,
+        notes=learned.notes,
     )
 
 

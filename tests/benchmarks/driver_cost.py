@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from leadline.flows.prefect_server import prefect_server
+from leadline.flows.progress import Progress
 
 
 def main(held: int, count: int) -> None:
@@ -86,6 +87,7 @@ def _ours(store: Any, cluster: Any, folder: Path, held: int) -> Callable[[int], 
 
     from leadline.flows.dispatching import Dispatching
     from leadline.flows.limits import RunLimits
+    from leadline.flows.watching import Watcher
     from leadline.surrogate.candidate import Candidate
     from leadline.tasks.calculate import Desk
     from leadline.tasks.calculation import Result
@@ -127,19 +129,20 @@ def _ours(store: Any, cluster: Any, folder: Path, held: int) -> Callable[[int], 
         calculations = store.ensure_calculations(
             [calculation_of(each.id, emt, static, fingerprint, "cost") for each in records]
         )
-        dispatching = Dispatching(desk, 2, RunLimits(), _Nobody())
+        dispatching = Dispatching(desk, 2, RunLimits(), Watcher(_Silent()))
         dispatching.add((each, "Cu") for each in calculations)
         dispatching.run(until_one=False, ended=lambda outcome: None)
 
     return work
 
 
-class _Nobody:
-    """Watches nothing and stops nothing."""
+class _Silent:
+    """A display that shows nothing."""
 
-    stop_requested = stop_now = False
+    def show(self, snapshot: Progress) -> None:
+        """Show nothing."""
 
-    def note(self, words: str) -> None:
+    def note(self, line: str) -> None:
         """Say nothing."""
 
 
