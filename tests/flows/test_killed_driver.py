@@ -82,7 +82,7 @@ def test_ten_kills_lose_no_result_and_start_no_engine_twice(
     assert driver.returncode == 0, words + errors
     assert len(results) > KILLS
     with read(store) as opened:
-        assert opened.campaign("small").state is CampaignState.STOPPED
+        assert [each.state for each in opened.campaigns()] == [CampaignState.STOPPED]
         records = opened.calculations(computed(store))
         rounds = [each for each in opened.events("small") if each.kind == "round.committed"]
         proposals: list[Proposal] = opened.proposals("small")

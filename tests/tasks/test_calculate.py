@@ -28,9 +28,7 @@ from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.store.store import Store, open_store
 from leadline.tasks.structures import structure_id, to_plain
 
-COPPER = Structure(
-    Lattice.cubic(3.6), ["Cu"] * 4, [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
-)
+COPPER = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.6), ["Cu"], [[0.0, 0.0, 0.0]])
 Answer = Callable[[Request], Result]
 
 

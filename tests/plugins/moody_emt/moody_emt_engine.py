@@ -38,7 +38,7 @@ class MoodyEmt(EmtEngine):
     name: ClassVar[str] = "moody-emt"
     layout_keys: ClassVar[frozenset[str]] = frozenset({"seconds"})
     path_keys: ClassVar[frozenset[str]] = frozenset({"care"})
-    Settings: ClassVar[type[MoodySettings]] = MoodySettings  # type: ignore[assignment,misc]
+    Settings: ClassVar[type[MoodySettings]] = MoodySettings  # type: ignore[assignment]
     settings: MoodySettings  # type: ignore[assignment]
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
