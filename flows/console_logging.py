@@ -63,6 +63,10 @@ def _says_no_run_failed(record: logging.LogRecord) -> bool:
     return record.levelno < logging.ERROR or not record.name.startswith(_RUNS)
 
 
+def _no_task_run(record: logging.LogRecord) -> bool:
+    return not record.name.startswith("prefect.task_runs")
+
+
 def _point(handler: logging.StreamHandler[Any], stream: Any) -> None:
     handler.setStream(stream)
     if isinstance(handler, PrefectConsoleHandler):

@@ -92,6 +92,7 @@ class Loop:
         """Carry on what an earlier run left: picks to queue, calculations to end."""
         for known in self.bench.spec.start.known:
             self.watcher.note(import_file(self.store, self.bench, self.bench.file, known))
+        self.book.unlink(self.bench.recipe.id, self.bench.fingerprint)
         left = self.book.unended
         if left:
             self.watcher.note(f"carrying on {len(left)} calculations that an earlier run left")
@@ -182,7 +183,9 @@ class Loop:
     def end(self, verdict: Verdict) -> CampaignSummary:
         """Leave the campaign in a state that says why, and return what it came to."""
         state = CampaignState.STOPPED if verdict.stop else CampaignState.RESTING
-        reason = verdict.words if verdict.stop else f"Resting: {self.why_rest}."
+        reason = (
+            verdict.words if verdict.stop else f"{self.why_rest[:1].upper()}{self.why_rest[1:]}."
+        )
         self.store.set_campaign_state(self.name, state, reason)
         return summary_of(
             self.name,

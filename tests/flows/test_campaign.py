@@ -12,6 +12,8 @@ from pymatgen.entries.computed_entries import ComputedStructureEntry
 
 from leadline.flows.campaign import campaign
 from leadline.flows.spec import CampaignSpec
+from leadline.tasks.store.records import CalculationState
+from leadline.tasks.store.store import open_store
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Said, WriteFile
@@ -85,3 +87,84 @@ def _is_shown(command: Command, found: dict[str, Any]) -> None:
     assert by_structure in command("show", "small", found["formula"]).out
     unknown = command("show", "small", "Fe7")
     assert (unknown.code, "no structure with id or formula 'Fe7'" in unknown.err) == (2, True)
+
+
+def test_a_run_goes_as_far_as_its_limits_and_the_next_goes_on(
+    command: Command, campaign_file: WriteFile
+) -> None:
+    file = campaign_file()
+    first = command("run", file, "--calculations", 5)
+    assert "Resting: This run's 5 calculations are done." in first.out
+    assert _state(command)["computed"] == 3  # beside the two elements
+    none = command("run", file, "--hours", 0)
+    assert "Another calculation would not end within this run's 0 hours" in none.out
+    assert _state(command)["computed"] == 3
+    assert "Stopped: " in command("run", file).out
+    assert (_state(command)["state"], _state(command)["computed"]) == ("stopped", 12)
+
+
+def test_in_steady_mode_each_free_worker_is_refilled(
+    command: Command, campaign_file: WriteFile, store: Path
+) -> None:
+    steady = {"mode": "steady", "workers": 2}
+    said = command("run", campaign_file(compute=steady))
+    assert said.code == 0, said.err
+    status = _state(command)
+    assert (status["state"], status["computed"]) == ("stopped", 12)
+    assert (status["running"], status["waiting"]) == (0, 0)
+    with open_store(None, store, write=False) as opened:
+        proposed = [len(opened.proposals("small", each.number)) for each in opened.rounds("small")]
+        records = opened.calculations(str(each.calculation) for each in opened.proposals("small"))
+    assert proposed[:2] == [2, 4]
+    assert set(proposed[2:]) <= {1, 2}
+    assert {each.state for each in records.values()} == {CalculationState.DONE}
+
+
+def test_an_energy_that_is_no_number_sets_the_structure_aside_and_the_campaign_goes_on(
+    command: Command, campaign_file: WriteFile
+) -> None:
+    moody = {"name": "moody-emt", "nan": ["AuCu3"], "fails": ["AuCu"]}
+    said = command(
+        "run",
+        campaign_file(
+            engine=moody,
+            candidates=[
+                {
+                    "source": "orderings",
+                    "lattice": "fcc",
+                    "elements": ["Cu", "Au"],
+                    "max_atoms": 3,
+                },
+                {
+                    "source": "prototypes",
+                    "elements": ["Cu", "Au"],
+                    "names": ["AB3_cP4_221_a_c"],
+                },
+            ],
+        ),
+    )
+    assert said.code == 0, said.err
+    assert "Task run" not in said.err
+    failures = {each["reason"] for each in _state(command)["failures"]}
+    assert failures == {"not-finite", "moody-emt-failed"}
+    shown = command("show", "small", "CuAu").out
+    assert "physics: moody-emt-failed: AuCu does not converge with care 2" in shown
+    assert shown.count("attempt 3: failed (changed, after moody-emt-failed)") == 1
+
+
+def test_a_configuration_error_stops_the_campaign_with_the_engines_words(
+    command: Command, campaign_file: WriteFile
+) -> None:
+    moody = {"name": "moody-emt", "refuses": ["Cu"]}
+    said = command("run", campaign_file(engine=moody))
+    assert said.code == 2
+    assert "leadline: settings: moody-emt has no parameters for Cu: install them" in said.err
+    assert "Traceback" not in said.out + said.err
+    status = _state(command)
+    assert status["state"] == "failed"
+    assert "moody-emt has no parameters for Cu" in status["reason"]
+
+
+def _state(command: Command) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(command("status", "small", "--json").out)
+    return status
