@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from leadline.tasks.answers import Answer, Answers, answer
+from leadline.tasks.calculation import calculation_id
 from leadline.tasks.store.records import (
     Calculation,
     CalculationState,
@@ -71,6 +72,25 @@ class Notebook:
         self.proposals[place] = _linked(proposal, record.id)
         self.calculations[record.id] = record
         self.take_in(record)
+
+    def unlink(self, recipe: str, fingerprint: str) -> None:
+        """Let what was asked with other settings wait to be asked again.
+
+        Settings change only where the earlier ones gave no answer, so nothing is lost.
+        """
+        changed = {
+            id_
+            for id_, each in self.calculations.items()
+            if id_ != calculation_id(each.structure, recipe, fingerprint)
+        }
+        if changed and not self.answers:
+            self.calculations = {i: c for i, c in self.calculations.items() if i not in changed}
+            self.proposals = [
+                replace(each, state=ProposalState.PROPOSED, calculation=None)
+                if each.calculation in changed
+                else each
+                for each in self.proposals
+            ]
 
     def take_in(self, record: Calculation) -> None:
         """Take in a calculation as it stands now."""
