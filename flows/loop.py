@@ -35,6 +35,7 @@ from leadline.tasks.propose import Outlook, Pick, pool_outlook, propose, start_p
 from leadline.tasks.recording import (
     NPZ,
     calculation_of,
+    checkpoint_of,
     predictions_of,
     proposal_of,
     structure_record,
@@ -47,6 +48,7 @@ from leadline.tasks.store.records import (
     ProposalState,
     Round,
     StructureRecord,
+    SurrogateRecord,
 )
 from leadline.tasks.training import training_set
 from leadline.tasks.twins import twin
@@ -262,8 +264,7 @@ class Loop:
                 metrics=self._metrics(),
                 predictions=self._keep_predictions(),
             )
-            model = self.learned and surrogate_record(self.name, number, self.learned)
-            self.store.commit_round(committed, proposals, structures, model)
+            self.store.commit_round(committed, proposals, structures, self._model(number))
         self.rounds[number] = committed
         self.book.add(proposals, structures)
 
@@ -379,9 +380,15 @@ class Loop:
         }
 
     def _metrics(self) -> dict[str, float | None]:
-        metrics = dict(prequential(self.book, self.assessment.values))
-        metrics["expected_missed"] = self.outlook.expected_missed if self.outlook else None
-        return metrics
+        missed = self.outlook.expected_missed if self.outlook else None
+        return {**prequential(self.book, self.assessment.values), "expected_missed": missed}
+
+    def _model(self, number: int) -> SurrogateRecord | None:
+        """Keep the model of a round; its file stands before its record."""
+        if self.learned is None:
+            return None
+        checkpoint = self.store.artefacts.put(checkpoint_of(self.learned.model), NPZ)
+        return surrogate_record(self.name, number, self.learned, checkpoint)
 
     def _keep_predictions(self) -> ArtefactRef | None:
         if self.outlook is None:

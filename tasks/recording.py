@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
 from leadline.surrogate.candidate import Candidate
+from leadline.surrogate.model import GaussianProcess
 from leadline.surrogate.pool import Pool
 from leadline.tasks.calculation import calculation_id
 from leadline.tasks.engines.engine import Engine
@@ -19,6 +22,7 @@ from leadline.tasks.learn import Learned
 from leadline.tasks.propose import Outlook, Pick
 from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.store.records import (
+    ArtefactRef,
     Calculation,
     Proposal,
     StructureRecord,
@@ -72,7 +76,17 @@ def calculation_of(
     )
 
 
-def surrogate_record(campaign: str, number: int, learned: Learned) -> SurrogateRecord:
+def checkpoint_of(model: GaussianProcess) -> bytes:
+    """Return the content of the file that a model is saved to."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.npz"
+        model.save(path)
+        return path.read_bytes()
+
+
+def surrogate_record(
+    campaign: str, number: int, learned: Learned, checkpoint: ArtefactRef
+) -> SurrogateRecord:
     """Return the record of the model that a round was picked by."""
     return SurrogateRecord(
         campaign=campaign,
@@ -82,6 +96,7 @@ def surrogate_record(campaign: str, number: int, learned: Learned) -> SurrogateR
         training_size=len(learned.training),
         calibration=learned.calibration,
         notes=learned.notes,
+        checkpoint=checkpoint,
     )
 
 
