@@ -1,7 +1,9 @@
 """Campaigns over finished data sets beside the peers, in the same process pool.
 
-Small by default; LEADLINE_BENCHMARK=full runs 20 seeds to the whole budget. Prints
-the absolute numbers; fails only where leadline is worse than the best peer of the run.
+Prints the absolute numbers; fails only where leadline is worse than the best peer of
+the run. LEADLINE_BENCHMARK=full runs 20 seeds to the whole budget and decides by the
+paired bootstrap. Three seeds, the default, cannot tell so little apart and only guard
+against a break: see LIMIT.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from leadline.tasks.problem import HullProblem
 
 FULL = os.environ.get("LEADLINE_BENCHMARK") == "full"
 SEEDS = range(20 if FULL else 3)
+LIMIT = 1.35
+"""Our picks over the best peer's. Of three seeds drawn from the 20 of a full run that was
+won or drawn in every number, one in a thousand had a ratio above this in one of them."""
 
 pytestmark = [
     pytest.mark.benchmark,
@@ -81,4 +86,5 @@ def beaten(name: str, numbers: dict[str, dict[str, np.ndarray]], mine: str) -> s
     gap, low, high = difference(numbers[mine][name], numbers[best][name])
     words = f"{name}: leadline less {best}: {gap:+.1f} picks, 95 % [{low:+.1f}, {high:+.1f}]"
     print(words)
-    return words if low > 0 else ""
+    ratio = float(np.median(numbers[mine][name]) / np.median(numbers[best][name]))
+    return words if (low > 0 if FULL else ratio > LIMIT) else ""
