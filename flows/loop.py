@@ -352,15 +352,7 @@ class Loop:
                 "state": "assessed",
                 "counts": {"proposed": len(mine), **self._counts()},
                 "metrics": self._metrics(),
-                "hull": tuple(
-                    {
-                        "structure": find.answer.structure,
-                        "formula": find.answer.formula,
-                        "value": find.value,
-                        "energy_above_hull": find.energy_above_hull,
-                    }
-                    for find in self.assessment.finds
-                ),
+                "hull": tuple(find.to_plain() for find in self.assessment.finds),
                 "ledger": self.ledger.plain() if last else {},
                 "verdict": asdict(found) if last else None,
             }

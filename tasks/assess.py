@@ -21,6 +21,15 @@ class Find:
     value: float
     energy_above_hull: float | None
 
+    def to_plain(self) -> dict[str, str | float | None]:
+        """Return JSON values; ``value`` and distance in the units of the objective."""
+        return {
+            "structure": self.answer.structure,
+            "formula": self.answer.formula,
+            "value": self.value,
+            "energy_above_hull": self.energy_above_hull,
+        }
+
 
 @dataclass(frozen=True)
 class Assessment:
