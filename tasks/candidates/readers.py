@@ -198,7 +198,10 @@ def _parsed(block: str, where: str) -> Frame:
         atoms = next(read_xyz(io.StringIO(block), slice(0, 1)))
     except Exception as error:  # as above: one bad frame must not lose the others
         return Unreadable("unreadable", f"{where}: {type(error).__name__}: {error}")
-    return structure_from_atoms(atoms, where), dict(atoms.info)
+    # ASE takes its own keys out of the info: the energy is with the calculator then.
+    results = atoms.calc.results if atoms.calc else {}
+    energy = {"energy": float(results["energy"])} if "energy" in results else {}
+    return structure_from_atoms(atoms, where), {**energy, **atoms.info}
 
 
 def _database(path: Path) -> Iterator[Frame]:
@@ -214,7 +217,8 @@ def _database(path: Path) -> Iterator[Frame]:
                 atoms.set_initial_magnetic_moments(row.initial_magmoms)
             try:
                 frame = structure_from_atoms(atoms, f"{path.name}, row {row.id}")
-                yield frame, {"row": int(row.id), **row.key_value_pairs}
+                energy = {"energy": row.energy} if "energy" in row else {}
+                yield frame, {"row": int(row.id), **energy, **row.key_value_pairs}
             except Unreadable as problem:
                 yield problem
 

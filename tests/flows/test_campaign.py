@@ -149,7 +149,7 @@ def test_an_energy_that_is_no_number_sets_the_structure_aside_and_the_campaign_g
     assert failures == {"not-finite", "moody-emt-failed"}
     shown = command("show", "small", "CuAu").out
     assert "physics: moody-emt-failed: AuCu does not converge with care 2" in shown
-    assert shown.count("attempt 3: failed (changed, after moody-emt-failed)") == 1
+    assert shown.count("attempt 3: failed (changed, after moody-emt-failed)") == 2
 
 
 def test_a_configuration_error_stops_the_campaign_with_the_engines_words(
