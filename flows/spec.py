@@ -190,10 +190,10 @@ class AcquisitionSpec(Section):
     name: str = Field(default="auto", description="auto picks by the objective")
     batch: int = Field(default=10, ge=1, le=1000, description="picks of a round")
     uncertainty_share: float = Field(
-        default=0.1, ge=0, le=1, description="share of picks by uncertainty alone"
+        default=0.05, ge=0, le=1, description="share of picks by uncertainty alone"
     )
     random_share: float = Field(
-        default=0.1,
+        default=0.05,
         ge=0,
         le=1,
         description="share of picks at random, which keep calibration honest",
