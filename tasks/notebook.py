@@ -21,6 +21,8 @@ from leadline.tasks.store.store import Store
 
 FREE = ("reference", "known")
 """Shares that count against no budget."""
+UNLINKED = (ProposalState.PROPOSED, ProposalState.APPROVED)
+"""States of proposals whose calculation is not queued yet."""
 
 
 @dataclass
@@ -110,11 +112,7 @@ class Notebook:
     @property
     def unlinked(self) -> list[Proposal]:
         """Proposals that wait for their calculation to be queued."""
-        return [
-            each
-            for each in self.proposals
-            if each.state in (ProposalState.PROPOSED, ProposalState.APPROVED)
-        ]
+        return [each for each in self.proposals if each.state in UNLINKED]
 
     @property
     def unended(self) -> list[Calculation]:
@@ -142,7 +140,7 @@ class Notebook:
         return [
             rows[each.structure]
             for each in self.proposals
-            if each.structure in rows and (each.calculation in waiting or each in self.unlinked)
+            if each.structure in rows and (each.calculation in waiting or each.state in UNLINKED)
         ]
 
     def nth(self) -> dict[str, int]:
