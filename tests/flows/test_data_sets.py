@@ -91,7 +91,7 @@ def test_known_results_in_the_file_are_labels_from_the_start(
 ) -> None:
     command("run", campaign_file("giver"))
     command("export", "giver", "--out", "giver.extxyz")
-    frames = ase.io.read(tmp_path / "giver.extxyz", ":")
+    frames: list[Any] = list(ase.io.iread(tmp_path / "giver.extxyz"))
     frames[3].calc.results["energy"] = float("nan")
     ase.io.write(tmp_path / "known.extxyz", frames)
     known = [{"path": "known.extxyz", "fingerprint": "same"}]
