@@ -27,7 +27,7 @@ from leadline.tasks.store.records import (
 from leadline.tasks.store.store import Store, open_store
 from leadline.tasks.structures import structure_id, to_plain
 
-FCC = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+FCC: list[list[float]] = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
 SPEC = {
     "name": "test",
     "objective": {"kind": "hull", "tolerance": 0.001, "references": {"kind": "computed"}},
