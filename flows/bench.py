@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,12 @@ class Parts:
     def fingerprint(self) -> str:
         """Fingerprint of the engine."""
         return self.engine.fingerprint()
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """Elements that sources were asked for by name: those the engine must have."""
+        named = (each.settings.get("elements") or () for each in self.spec.candidates)
+        return frozenset(chain.from_iterable(named))
 
     @property
     def problem(self) -> Problem:
@@ -162,6 +169,7 @@ def opened(spec: CampaignSpec) -> Iterator[Bench]:
     folder = store_folder()
     with ExitStack() as stack:
         store = stack.enter_context(open_for(spec.store))
+        parts.engine.check(parts.elements)
         file = parts.built(folder)
         parts.engine.check(frozenset(file.elements))
         owner = this_process()

@@ -95,7 +95,7 @@ def _candidates(report: _Report, parts: Parts) -> PoolFile | None:
 
 
 def _engine(report: _Report, parts: Parts, file: PoolFile | None) -> None:
-    elements = frozenset(file.elements) if file else frozenset()
+    elements = parts.elements | frozenset(file.elements if file else ())
     try:
         notes = parts.engine.check(elements)
         words = f"{parts.spec.engine.name} {parts.engine.version()}, fingerprint "

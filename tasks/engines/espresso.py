@@ -72,6 +72,7 @@ class EspressoEngine(Engine):
                 f"{', '.join(_files_for(self._folder(), lacking)) or 'none for them'}"
             )
         self.version()
+        self._refuse_missing_files()
         found = {name: read_upf(path) for name, path in sorted(self._files().items())}
         self._refuse_mixtures(found)
         doubts = [word for item in found.values() for word in self._doubts(item)]
@@ -127,6 +128,16 @@ class EspressoEngine(Engine):
             element: self._folder() / name
             for element, name in self.settings.pseudopotentials.items()
         }
+
+    def _refuse_missing_files(self) -> None:
+        for element, path in self._files().items():
+            if not path.is_file():
+                raise ConfigurationError(
+                    f"engine.pseudopotentials.{element}: there is no file {path.name} in "
+                    f"{path.parent}; put it there, name another folder in engines.espresso."
+                    "pseudopotentials of the machine profile or in ESPRESSO_PSEUDO, or choose: "
+                    f"{', '.join(_files_for(path.parent, [element])) or 'none for it is there'}"
+                )
 
     def _refuse_mixtures(self, found: Mapping[str, Pseudopotential]) -> None:
         for element, item in found.items():
