@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from leadline.flows.loopback_server import Process, Server
 from leadline.tasks.compute.processes import boot_id, host
+from leadline.tasks.errors import PrefectServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,14 +94,25 @@ class Lobby:
             self._enrol(server, before)
             try:
                 meanwhile()
-                if not server.process.alive:  # its port was taken, or its database busy, just then
-                    server = Server.start(environment, self.log)
-                    self._enrol(server, before)
-                server.wait_until_it_answers(self.log)
+                server = self._answering(server, environment, before)
             except BaseException:
                 self._leave()
                 raise
         return server.port, before.server is None
+
+    def _answering(
+        self, server: Server, environment: Mapping[str, str], before: Register
+    ) -> Server:
+        """Wait for a server; start another where its port or database was taken just then."""
+        try:
+            server.wait_until_it_answers(self.log)
+        except PrefectServerError:
+            if server.process.alive:
+                raise
+            server = Server.start(environment, self.log)
+            self._enrol(server, before)
+            server.wait_until_it_answers(self.log)
+        return server
 
     def _enrol(self, server: Server, before: Register) -> None:
         users = {*before.users, Process.this()}
