@@ -69,9 +69,9 @@ class Server:
         return False
 
     @classmethod
-    def start(cls, environment: Mapping[str, str], log: Path) -> Server:
-        """Start one on the usual port if that is free, else on any; do not wait for it."""
-        port = _free_port()
+    def start(cls, environment: Mapping[str, str], log: Path, first: int = USUAL_PORT) -> Server:
+        """Start one on the port asked for ``first`` if that is free, else on any; do not wait."""
+        port = _free_port(first)
         address = f"http://{HOST}:{port}/api"
         variables = {**os.environ, **environment, "PREFECT_UI_API_URL": address}
         pid = _spawn(["--host", HOST, "--port", str(port)], variables, log)
@@ -100,14 +100,14 @@ class Server:
                 return
 
 
-def _free_port() -> int:
-    for port in (USUAL_PORT, 0):
+def _free_port(first: int) -> int:
+    for port in (first, 0):
         with suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
             return int(probe.getsockname()[1])
     raise PrefectServerError(
-        f"no port of {HOST} is free for a Prefect server: {USUAL_PORT} is taken and the system "
+        f"no port of {HOST} is free for a Prefect server: {first} is taken and the system "
         "gave no other. Set PREFECT_API_URL to a server that runs."
     )
 

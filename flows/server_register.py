@@ -109,7 +109,7 @@ class Lobby:
         except PrefectServerError:
             if server.process.alive:
                 raise
-            server = Server.start(environment, self.log)
+            server = Server.start(environment, self.log, first=0)
             self._enrol(server, before)
             server.wait_until_it_answers(self.log)
         return server

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -20,7 +21,7 @@ import pytest
 from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_API_URL
 
-from leadline.flows.loopback_server import Process, Server
+from leadline.flows.loopback_server import HOST, Process, Server, _free_port
 from leadline.flows.prefect_server import prefect_server, wait_for_task_runs
 from leadline.flows.process_settings import process_settings
 from leadline.flows.server_register import Lobby, Register
@@ -189,6 +190,22 @@ def test_a_server_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Pa
             lambda: None,
         )
     assert not list(tmp_path.glob("leadline/*/server.json"))
+
+
+@pytest.mark.slow
+def test_a_server_whose_port_was_taken_while_it_came_up_is_replaced(
+    prefect_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as rival:
+        rival.bind((HOST, 0))
+        rival.listen()
+        ports = [rival.getsockname()[1], _free_port(0)]
+        monkeypatch.setattr("leadline.flows.loopback_server._free_port", lambda _: ports.pop(0))
+        lobby = Lobby(prefect_home)
+        expected = ports[1]
+        assert lobby.enter({"PREFECT_HOME": str(prefect_home)}, lambda: None) == (expected, True)
+        assert answers(f"http://{HOST}:{expected}/api")
+        assert lobby.leave()
 
 
 def test_a_named_server_that_does_not_answer_is_refused() -> None:
