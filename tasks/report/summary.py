@@ -44,6 +44,8 @@ def finds_detail(view: CampaignView) -> str:
     objective = view.objective
     if objective.kind == "hull":
         on_hull = sum((phase.energy_above_hull or 0.0) <= ON_HULL for phase in view.phases)
+        if on_hull == len(view.phases):
+            return "on the hull" if on_hull == 1 else "all on the hull"
         return f"{on_hull} on the hull, the rest within {tolerance(objective.tolerance)} of it"
     if objective.threshold is None:
         return f"best {objective.quantity}"

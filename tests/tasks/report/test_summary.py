@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from leadline.tasks.report import summary
-from leadline.tasks.report.view import CampaignView, LedgerView, Objective
+from leadline.tasks.report.view import ON_HULL, CampaignView, LedgerView, Objective
 
 MakeView = Callable[..., CampaignView]
 
@@ -18,6 +18,18 @@ def test_the_headline_says_finds_effort_and_the_random_expectation(view: Campaig
         f"{found} phases found with 60 of 430 candidates computed. "
         f"A random search would need about {need:.0f} for the same finds."
     )
+
+
+def test_a_rest_is_spoken_of_only_where_there_is_one(view: CampaignView) -> None:
+    on_hull = [phase for phase in view.phases if (phase.energy_above_hull or 0.0) <= ON_HULL]
+    assert 2 <= len(on_hull) < len(view.phases)
+    for phases, words in (
+        (view.phases, f"{len(on_hull)} on the hull, the rest within 3 meV/atom of it"),
+        (on_hull, "all on the hull"),
+        (on_hull[:1], "on the hull"),
+    ):
+        assert summary.finds_detail(replace(view, phases=tuple(phases))) == words
+    assert summary.finds(replace(view, phases=tuple(on_hull[:1]))) == "1 phase found"
 
 
 def test_what_was_known_before_is_no_find_of_the_search(view: CampaignView) -> None:
