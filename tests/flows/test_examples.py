@@ -1,10 +1,12 @@
-"""Every campaign file that ships: it is read, and it runs in small."""
+"""Every campaign file that ships: it is read, and it runs in small.
+
+That of real DFT runs in ``test_dft_campaign.py``.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -59,29 +61,6 @@ def test_the_demo_runs_in_small(leadline: Leadline, tmp_path: Path) -> None:
     status = json.loads(ended(leadline("status", "cu-au", "--json")))
     assert (status["state"], status["computed"], status["pool"]) == ("stopped", 12, 29)
     assert status["found"]
-
-
-@pytest.mark.slow
-@pytest.mark.espresso
-@pytest.mark.skipif(shutil.which("pw.x") is None, reason="Quantum ESPRESSO's pw.x is not there")
-@pytest.mark.timeout(900)
-def test_the_campaign_of_real_dft_runs_in_small(leadline: Leadline, store: Path) -> None:
-    """Eight calculations beyond the random ones, chosen by the loop; statics, for the time."""
-    small = changed(
-        "stop.calculations=12",
-        "stop.expected_missed=null",
-        "recipe={name: static}",
-        "engine.ecutwfc=12",
-        "engine.kspacing=0.5",
-    )
-    printed = ended(leadline("run", FOLDER / "mg-si.yaml", *small))
-    assert "Computed 12 of" in printed
-    (shown,) = json.loads(ended(leadline("status", "--json")))
-    assert (shown["state"], shown["computed"]) == ("stopped", 12)
-    ended(leadline("export", "mg-si", "--format", "json", "--out", store / "mg-si.json"))
-    rows = json.loads((store / "mg-si.json").read_text(encoding="utf-8"))
-    assert "espresso" in json.dumps(rows)
-    assert "mg-si" in (store / "reports/mg-si.html").read_text(encoding="utf-8")
 
 
 def backtested(
