@@ -84,6 +84,11 @@ def _candidates(report: _Report, parts: Parts) -> PoolFile | None:
         report.bad("candidates", error)
         return None
     report.fine("candidates", file.report.words())
+    if dropped := sum(file.report.dropped.values()):
+        share = f"{dropped} of {dropped + len(file)} structures were dropped"
+        report.hint(
+            "candidates", f"{share}; the reasons stand above. Are these the ones you meant?"
+        )
     budget = parts.spec.stop.calculations
     if budget is not None and budget > len(file):
         report.hint(

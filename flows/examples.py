@@ -38,7 +38,8 @@ def write_example(name: str, example: str, folder: Path) -> Path:
     if example not in known:
         raise InputError(f"there is no example {example!r}; there are: {', '.join(known)}")
     path = folder / f"{name}.yaml"
-    text = re.sub(r"^name: .*$", f"name: {name}", known[example], count=1, flags=re.MULTILINE)
+    text = known[example].replace(f"{example}.yaml", f"{name}.yaml")
+    text = re.sub(r"^name: .*$", f"name: {name}", text, count=1, flags=re.MULTILINE)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -8,6 +8,7 @@ from typing import Any
 
 from leadline.flows.store_of import open_for
 from leadline.tasks.errors import InputError
+from leadline.tasks.store.owner import is_gone
 from leadline.tasks.store.records import Calculation, CampaignState, Proposal, StructureRecord
 from leadline.tasks.store.store import Store
 from leadline.tasks.viewing import CampaignReader, known_campaign
@@ -52,10 +53,12 @@ def show_words(name: str, wanted: str) -> str:
 def _status(store: Store, name: str) -> dict[str, Any]:
     campaign = known_campaign(store, name)
     view = CampaignReader.of(store, name).view()
+    working = campaign.state is CampaignState.RUNNING
+    killed = working and (campaign.owner is None or is_gone(campaign.owner))
     return {
         "name": name,
-        "state": str(campaign.state),
-        "reason": campaign.reason,
+        "state": "interrupted" if killed else str(campaign.state),
+        "reason": "its run was killed; `leadline run` carries it on" if killed else campaign.reason,
         "owner": campaign.owner if campaign.state is CampaignState.RUNNING else None,
         "store": f"{store.kind} in {store.location}",
         "rounds": len(view.rounds),
