@@ -177,7 +177,18 @@ def _placed(value: Any, data: Path, base: Path, location: tuple[str | int, ...])
         )
     expanded = value.replace(DATA, str(data))
     names_path = not PATH_KEYS.isdisjoint(map(str, location[-2:]))
-    return str(base / Path(expanded).expanduser()) if names_path else expanded
+    return str(base / _at_home(expanded, location)) if names_path else expanded
+
+
+def _at_home(text: str, location: tuple[str | int, ...]) -> Path:
+    """Let ``~`` stand for the folder of a person who has one."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise SpecError(
+            f"{_path(location)}: found {shown(text)}; nobody of that name has a home folder here. "
+            "Write the path out"
+        ) from None
 
 
 def _lines(item: Any) -> Iterable[str]:

@@ -257,6 +257,13 @@ VALUES = st.recursive(
 )
 
 
+def test_a_home_folder_that_is_nobodys_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "any.yaml"
+    file.write_text("path: ~nobody-of-this-name/x\n")
+    with pytest.raises(SpecError, match="path: found '~nobody-of-this-name/x'"):
+        read_spec(file)
+
+
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(KEYS, VALUES, max_size=6), st.booleans())
 def test_no_content_gives_anything_but_a_spec_or_a_refusal(
