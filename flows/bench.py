@@ -36,12 +36,13 @@ from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.table import engine
 from leadline.tasks.judge import Judge
 from leadline.tasks.learn import LearnSettings
-from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
+from leadline.tasks.problem import Problem
 from leadline.tasks.propose import ProposeSettings
 from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.recipes.table import recipe
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.store import Store
+from leadline.tasks.viewing import problem_of
 
 SAMPLE = 500
 """Candidates that an automatic choice of descriptor looks at."""
@@ -70,10 +71,7 @@ class Parts:
     @property
     def problem(self) -> Problem:
         """What is looked for, as the mathematics needs it."""
-        objective = self.spec.objective
-        if isinstance(objective, HullObjective):
-            return HullProblem(objective.tolerance)
-        return PropertyProblem(objective.property, objective.direction, objective.threshold)
+        return problem_of(self.spec.objective.model_dump())
 
     @property
     def given_references(self) -> Mapping[str, float]:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
+from leadline.surrogate.chance import expected_random_draws
+
 
 def expected_calculations(pool: int, finds: int) -> float:
     """Return the mean number of random draws until the last of the finds is drawn.
@@ -18,7 +20,7 @@ def expected_calculations(pool: int, finds: int) -> float:
     K (N + 1) / (K + 1): the K-th order statistic of K of the N places.
     Zero where nothing was found.
     """
-    return finds * (pool + 1) / (finds + 1)
+    return expected_random_draws(pool, finds, finds)
 
 
 def expected_finds(pool: int, finds: int, calculations: ArrayLike) -> NDArray[np.float64]:
