@@ -105,12 +105,12 @@ def check_log(lines: list[dict[str, object]], store: Path) -> None:
     for line in lines:
         of[line["calculation"]].append((line["event"], int(str(line["attempt"]))))
     for calculation, events in of.items():
-        alive, last = None, 0
+        alive, last = 0, 0
         for event, attempt in events:
-            assert alive in ((None,) if event == "start" else (None, attempt)), events
-            assert attempt > last or (event, attempt) == ("end", alive), events
-            alive, last = attempt if event == "start" else None, attempt
-        assert alive is None, events
+            assert alive in ((0,) if event == "start" else (0, attempt)), events
+            assert attempt > last or (event, alive) == ("end", attempt), events
+            alive, last = attempt if event == "start" else 0, attempt
+        assert not alive, events
         for attempt in range(1, last):
             left = read_result(store / "calculations" / str(calculation), attempt)
             assert left is None or not left.complete
