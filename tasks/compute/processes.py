@@ -57,6 +57,13 @@ def start_time(pid: int) -> float | None:
     return None
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether a process sleeps until a signal wakes it, as after Ctrl-Z or SIGSTOP."""
+    with suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
+
+
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent dies, however it dies."""
     if _LINUX:

@@ -12,7 +12,7 @@ from mongoengine.errors import NotUniqueError
 
 from leadline.tasks.errors import ConflictError, LeaseError, StoreError
 from leadline.tasks.store.base import StoreBase, now
-from leadline.tasks.store.owner import in_words, is_gone
+from leadline.tasks.store.owner import in_words, is_alive, is_gone, restarted_since
 from leadline.tasks.store.records import Campaign, CampaignState
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -83,10 +83,12 @@ class CampaignRecords(StoreBase):
     def take_lease(self, name: str, owner: str, stale_after_s: float = 60.0) -> None:
         """Make ``owner`` the one driver of a campaign.
 
-        A holder that is proved gone loses its lease at once. One whose last
-        beat is older than ``stale_after_s`` is watched for as long by this
-        process's own clock, and loses it if no beat comes: clocks of two hosts
-        may differ. So this call may last ``stale_after_s`` seconds.
+        A holder that is proved gone loses its lease at once, and one that is
+        proved alive keeps it, however long it sleeps. One that nothing is
+        known of and whose last beat is older than ``stale_after_s`` is watched
+        for as long by this process's own clock, and loses it if no beat comes:
+        clocks of two hosts may differ. So this call may last ``stale_after_s``
+        seconds.
 
         Raises
         ------
@@ -118,9 +120,13 @@ class CampaignRecords(StoreBase):
                 self.log(name, "campaign.lease_released", name, {"owner": owner})
 
     def _is_silent(self, held: Campaign, stale_after_s: float) -> bool:
-        if held.owner is None or held.heartbeat is None or is_gone(held.owner):
+        if held.owner is None or held.heartbeat is None:
             return True
-        if 0 <= (now() - held.heartbeat).total_seconds() < stale_after_s:
+        # Another boot may be that of a namesake of this host, which may be alive.
+        if is_gone(held.owner) and not restarted_since(held.owner):
+            return True
+        recent = 0 <= (now() - held.heartbeat).total_seconds() < stale_after_s
+        if recent or is_alive(held.owner):
             return False
         end = time.monotonic() + stale_after_s
         while time.monotonic() < end:
@@ -132,10 +138,15 @@ class CampaignRecords(StoreBase):
 
     def _held_in_words(self, held: Campaign, stale_after_s: float) -> str:
         last = "never" if held.heartbeat is None else f"at {held.heartbeat:%Y-%m-%d %H:%M:%S} UTC"
+        who = held.owner or "another driver"
+        then = (
+            "Once it has ended, running again carries the campaign on"
+            if is_alive(who)
+            else f"Once silent for {stale_after_s:.0f} s it can be taken over by running again"
+        )
         return (
-            f"campaign {held.name} is driven by {in_words(held.owner or 'another driver')}, which "
-            f"last beat {last}; end it or wait. Once silent for {stale_after_s:.0f} s it can be "
-            "taken over by running again"
+            f"campaign {held.name} is driven by {in_words(who)}, which last beat {last}; end it "
+            f"or wait. {then}"
         )
 
     def _campaign(self, name: str) -> Campaign:

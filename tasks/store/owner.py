@@ -2,52 +2,74 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-import socket
-from functools import cache
-from pathlib import Path
 
-import psutil
+from leadline.tasks.compute import processes
 
 
 def this_process() -> str:
-    """Return ``host/boot-id/pid/start-time/token``, a new token with each call."""
-    process = psutil.Process()
-    return "/".join(
-        (
-            socket.gethostname(),
-            boot_id(),
-            str(process.pid),
-            f"{process.create_time():.2f}",
-            secrets.token_hex(4),
-        )
-    )
+    """Return ``host/boot/pid/start-time/token``, a new token with each call."""
+    pid = os.getpid()
+    start = f"{processes.start_time(pid) or 0.0:.2f}"
+    return "/".join((processes.host(), _boot(), str(pid), start, secrets.token_hex(4)))
 
 
 def is_gone(owner: str) -> bool:
     """Tell whether a process is proved gone; False where nothing can be proved from here.
 
-    Proof is another boot of this host, or no process with that pid and start time.
+    Proof is another boot of this host, or no process with that pid and start
+    time. In another container of this boot a pid means another process.
     """
-    host, boot, pid, start, *_ = [*owner.split("/"), "", "", "", ""]
-    if host != socket.gethostname() or not boot or not pid.isdigit():
+    host, boot, pid, start = _parts(owner)
+    if host != processes.host() or not boot or not pid.isdigit():
         return False
-    if boot != boot_id():
-        return True
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != start
-    except psutil.NoSuchProcess:
-        return True
+    return restarted_since(owner) or (boot == _boot() and _start(int(pid)) != start)
+
+
+def is_alive(owner: str) -> bool:
+    """Tell whether a process is proved to be there: on this host, asleep perhaps."""
+    host, boot, pid, start = _parts(owner)
+    here = host == processes.host() and boot == _boot() and pid.isdigit()
+    return here and _start(int(pid)) == start
+
+
+def restarted_since(owner: str) -> bool:
+    """Tell whether a process belongs to another boot of this host, or of a namesake of it."""
+    host, boot, *_ = _parts(owner)
+    return host == processes.host() and bool(boot) and _kernel(boot) != _kernel(_boot())
+
+
+def host_of(owner: str) -> str:
+    """Return the host of an owner."""
+    return _parts(owner)[0]
 
 
 def in_words(owner: str) -> str:
-    """Return an owner as a person reads it: process and host."""
-    host, _, pid, *_ = [*owner.split("/"), "", ""]
-    return f"process {pid} on {host}" if pid else owner
+    """Return an owner as a person reads it: process and host, and what would wake it."""
+    host, _, pid, _ = _parts(owner)
+    if not pid:
+        return owner
+    asleep = is_alive(owner) and processes.is_stopped(int(pid))
+    return f"process {pid} on {host}" + (
+        f" (asleep: `kill -CONT {pid}` wakes it)" if asleep else ""
+    )
 
 
-@cache
-def boot_id() -> str:
-    """Return what names this boot of the host."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else f"{psutil.boot_time():.0f}"
+def _parts(owner: str) -> tuple[str, str, str, str]:
+    host, boot, pid, start, *_ = [*owner.split("/"), "", "", "", ""]
+    return host, boot, pid, start
+
+
+def _start(pid: int) -> str | None:
+    start = processes.start_time(pid)
+    return None if start is None else f"{start:.2f}"
+
+
+def _boot() -> str:
+    """Return what names this boot and this pid namespace, without the slash between them."""
+    return processes.boot_id().replace("/", ":")
+
+
+def _kernel(boot: str) -> str:
+    return boot.partition(":")[0]
