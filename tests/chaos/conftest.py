@@ -1,0 +1,30 @@
+"""How many seeds are played, and where their outcomes are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from theatre import Theatre
+
+SEEDS = int(os.environ.get("LEADLINE_CHAOS_SEEDS", "20"))
+FIRST = int(os.environ.get("LEADLINE_CHAOS_FIRST_SEED", "1"))
+JOBS = int(os.environ.get("LEADLINE_CHAOS_JOBS", "2"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test of each seed."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(FIRST, FIRST + SEEDS))
+
+
+@pytest.fixture(scope="session")
+def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
+    """Plays all seeds of this session, from now on."""
+    playing = Theatre(tmp_path_factory.mktemp("chaos"), JOBS)
+    try:
+        playing.announce(range(FIRST, FIRST + SEEDS))
+        yield playing
+    finally:
+        playing.close()

@@ -1,0 +1,214 @@
+"""The faults: each hits what is there at the moment, and says what it hit."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
+from typing import TypeVar
+
+import psutil
+from plan import Step
+from stage import PATIENCE, Stage
+
+T = TypeVar("T")
+Fault = Callable[[Stage, Step], str]
+
+
+def kill_driver(stage: Stage, step: Step) -> str:
+    stage.kill_driver()
+    return "the driver was killed"
+
+
+def stop_driver(stage: Stage, step: Step) -> str:
+    return _paused(psutil.Process(stage.ensure_driver().pid), step, "the driver")
+
+
+def kill_stopped_driver(stage: Stage, step: Step) -> str:
+    stage.ensure_driver().send_signal(signal.SIGSTOP)
+    time.sleep(step.seconds)
+    stage.kill_driver()
+    return f"the driver was stopped, and killed {step.seconds} s later"
+
+
+def kill_driver_in_its_start(stage: Stage, step: Step) -> str:
+    stage.kill_driver()
+    stage.ensure_driver()
+    seconds = step.draw * 10
+    time.sleep(seconds)
+    stage.kill_driver()
+    return f"the driver was killed, and the next one after {seconds:.1f} s"
+
+
+def interrupt_in_its_start(stage: Stage, step: Step) -> str:
+    stage.kill_driver()
+    stage.ensure_driver()
+    time.sleep(step.draw * 10)
+    return f"after {step.draw * 10:.1f} s {_asked(stage, signal.SIGINT)}"
+
+
+def interrupt(stage: Stage, step: Step) -> str:
+    return _asked(stage, signal.SIGINT)
+
+
+def interrupt_twice(stage: Stage, step: Step) -> str:
+    return _asked(stage, signal.SIGINT, again_after=step.draw)
+
+
+def terminate(stage: Stage, step: Step) -> str:
+    return _asked(stage, signal.SIGTERM)
+
+
+def kill_worker(stage: Stage, step: Step) -> str:
+    return _killed(stage.workers(), step, "a worker")
+
+
+def stop_worker(stage: Stage, step: Step) -> str:
+    return _paused(_one(stage.workers(), step), step, "a worker")
+
+
+def kill_nursery(stage: Stage, step: Step) -> str:
+    return _killed(stage.nurseries(), step, "a nursery")
+
+
+def kill_guardian(stage: Stage, step: Step) -> str:
+    running = _one(stage.guarded(), step)
+    if running is None:
+        return "no guardian was there to be killed"
+    stage.unguarded.add((running.calculation, running.attempt))
+    with suppress(psutil.Error):
+        psutil.Process(running.pid).kill()
+    return f"the guardian of {running.calculation[:8]} attempt {running.attempt} was killed"
+
+
+def stop_guardian(stage: Stage, step: Step) -> str:
+    running = _one(stage.guarded(), step)
+    process = psutil.Process(running.pid) if running else None
+    return _paused(process, step, "a guardian")
+
+
+def kill_engine(stage: Stage, step: Step) -> str:
+    return _killed(stage.engines(), step, "an engine")
+
+
+def stop_engine(stage: Stage, step: Step) -> str:
+    return _paused(_one(stage.engines(), step), step, "an engine")
+
+
+def cut_result(stage: Stage, step: Step) -> str:
+    """Kill the driver, wait until all has ended, and cut a result short: one not recorded yet."""
+    stage.kill_driver()
+    _await(lambda: not stage.guarded())
+    stage.collect()
+    recorded, found = stage.done(), list(stage.finished())
+    new = [each for each in found if each[1].calculation not in recorded]
+    chosen = _one(new or found, step)
+    if chosen is None:
+        return "no result was there to be cut short"
+    folder, result = chosen
+    if new:
+        stage.results.pop(result.calculation)
+    stage.damaged.add((result.calculation, result.attempt))
+    file = folder / f"attempt-{result.attempt}" / "result.json"
+    text = file.read_bytes()
+    file.write_bytes(text[: int(len(text) * step.draw)])
+    kind = "new" if new else "recorded"
+    return f"the driver was killed, and the {kind} result of {result.calculation[:8]} cut short"
+
+
+def delete_caches(stage: Stage, step: Step) -> str:
+    for name in ("pools", "features"):
+        shutil.rmtree(stage.store / name, ignore_errors=True)
+    return "pools and features were deleted"
+
+
+def second_driver(stage: Stage, step: Step) -> str:
+    """Start a second driver; it is told who works, or carries on if nobody does any more."""
+    first = stage.ensure_driver()
+    second = stage.start()
+    run = stage.runs
+    second.wait(PATIENCE)
+    if first.poll() is None and second.returncode != 2:
+        stage.wrong(f"a second driver ended with {second.returncode}: {stage.words(run)[-2000:]}")
+    if second.returncode == 2 and "is held for writing by process" not in stage.words(run):
+        stage.wrong(f"a second driver was not told who works: {stage.words(run)[-2000:]}")
+    return f"a second driver was started, and ended with {second.returncode}"
+
+
+def stop_prefect_server(stage: Stage, step: Step) -> str:
+    return _paused(stage.prefect_server(), step, "the Prefect server")
+
+
+def kill_prefect_server(stage: Stage, step: Step) -> str:
+    server = stage.prefect_server()
+    return _killed([server] if server else [], step, "the Prefect server")
+
+
+FAULTS: Mapping[str, Fault] = MappingProxyType(
+    {
+        "kill driver": kill_driver,
+        "stop driver": stop_driver,
+        "kill stopped driver": kill_stopped_driver,
+        "kill driver in its start": kill_driver_in_its_start,
+        "interrupt in its start": interrupt_in_its_start,
+        "interrupt": interrupt,
+        "interrupt twice": interrupt_twice,
+        "terminate": terminate,
+        "kill worker": kill_worker,
+        "stop worker": stop_worker,
+        "kill nursery": kill_nursery,
+        "kill guardian": kill_guardian,
+        "stop guardian": stop_guardian,
+        "kill engine": kill_engine,
+        "stop engine": stop_engine,
+        "cut result": cut_result,
+        "delete caches": delete_caches,
+        "second driver": second_driver,
+        "stop Prefect server": stop_prefect_server,
+        "kill Prefect server": kill_prefect_server,
+    }
+)
+
+
+def _one(found: Sequence[T], step: Step) -> T | None:
+    return found[int(step.draw * len(found))] if found else None
+
+
+def _killed(found: Sequence[psutil.Process], step: Step, what: str) -> str:
+    process = _one(found, step)
+    if process is None:
+        return f"{what} could not be killed: none is there"
+    with suppress(psutil.Error):
+        process.kill()
+    return f"{what} was killed, process {process.pid}"
+
+
+def _paused(process: psutil.Process | None, step: Step, what: str) -> str:
+    if process is None:
+        return f"{what} could not be stopped: none is there"
+    with suppress(psutil.Error):
+        process.suspend()
+        time.sleep(step.seconds)
+        process.resume()
+    return f"{what} was stopped for {step.seconds} s, process {process.pid}"
+
+
+def _asked(stage: Stage, number: signal.Signals, again_after: float | None = None) -> str:
+    driver = stage.ensure_driver()
+    driver.send_signal(number)
+    if again_after is not None:
+        time.sleep(again_after)
+        driver.send_signal(number)
+    stage.asked = True
+    stage.await_end()
+    twice = " twice" if again_after is not None else ""
+    return f"the driver was asked to end by {number.name}{twice}"
+
+
+def _await(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.05)

@@ -1,0 +1,199 @@
+"""What must hold at the end, whatever happened: read from the store, the files and the log."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+from plan import BUDGET
+from stage import Stage
+
+from leadline.tasks.compute.attempt_files import read_result
+from leadline.tasks.store.records import CalculationState as State
+from leadline.tasks.store.records import CampaignState
+from leadline.tasks.store.store import Store
+
+LEGAL: dict[str, frozenset[str]] = {
+    "": frozenset({"queued"}),
+    "queued": frozenset({"claimed"}),
+    "claimed": frozenset({"running", "done", "failed", "cut", "cancelled"}),
+    "running": frozenset({"done", "failed", "cut", "cancelled"}),
+    "failed": frozenset({"queued", "quarantined"}),
+    "cut": frozenset({"queued", "quarantined"}),
+    "cancelled": frozenset({"queued", "quarantined"}),
+    "done": frozenset(),
+    "quarantined": frozenset(),
+}
+"""Which state of a calculation may follow which."""
+LAST_WORDS = 20.0
+"""Seconds that processes have to end after their driver."""
+
+Labels = dict[str, tuple[str, float | None]]
+
+
+def violations(stage: Stage, undisturbed: Labels | None) -> list[str]:
+    """Return what is wrong at the end, in words; nothing if all holds."""
+    with stage.opened() as store:
+        return [
+            *stage.faults,
+            *_ended(store),
+            *_kept(stage, store),
+            *_told(store),
+            *_committed_once(store),
+            *_attempted(stage, store),
+            *_one_engine_at_a_time(stage),
+            *_nothing_after_an_answer(stage),
+            *_labelled(store, undisturbed),
+            *_whole(stage),
+            *_no_orphan(stage),
+        ]
+
+
+def labels(store: Store) -> Labels:
+    """Return state and energy of each structure that was asked for."""
+    proposals = store.proposals("chaos")
+    records = store.calculations([each.calculation or "" for each in proposals])
+    return {
+        each.structure: (str(record.state), record.energy)
+        for each in proposals
+        for record in [records[each.calculation or ""]]
+    }
+
+
+def _ended(store: Store) -> Iterator[str]:
+    campaign = store.campaign("chaos")
+    if campaign is None:
+        yield "the campaign never began"
+        return
+    if campaign.state is not CampaignState.STOPPED:
+        yield f"the campaign is {campaign.state}: {campaign.reason}"
+    if campaign.owner is not None:
+        yield f"the lease is left with {campaign.owner}"
+    proposals = store.proposals("chaos")
+    picks = [each for each in proposals if each.why["share"] != "reference"]
+    if len(picks) != BUDGET:
+        yield f"{len(picks)} picks, and not {BUDGET}"
+    twice = [n for n, times in Counter(each.structure for each in proposals).items() if times > 1]
+    if twice:
+        yield f"picked more than once: {twice}"
+    open_ = [each for each in State if each not in (State.DONE, State.QUARANTINED)]
+    yield from (f"{each.id} is left {each.state}" for each in store.by_state(*open_))
+
+
+def _kept(stage: Stage, store: Store) -> Iterator[str]:
+    """Every calculation that was seen finished is kept, with its energy."""
+    records = store.calculations(stage.results)
+    for calculation, energy in stage.results.items():
+        record = records.get(calculation)
+        if record is None or record.state is not State.DONE:
+            yield f"{calculation} had finished, and is {record and record.state}"
+        elif record.energy != energy:
+            yield f"{calculation} had finished with {energy}, and says {record.energy}"
+
+
+def _told(store: Store) -> Iterator[str]:
+    """The log of events tells a legal way to the state of each calculation."""
+    told: defaultdict[str, list[str]] = defaultdict(list)
+    for event in store.events("chaos"):
+        kind, _, what = event.kind.partition(".")
+        if kind == "calculation":
+            told[event.subject].append(what)
+    for record in store.by_state(*State):
+        way = ["", *told.pop(record.id, [])]
+        legal = all(after in LEGAL[before] for before, after in pairwise(way))
+        if not legal or way[-1] != record.state:
+            yield f"{record.id} is {record.state}, and its events tell {way[1:]}"
+    yield from (f"events tell of {each}, which is not there" for each in told)
+
+
+def _committed_once(store: Store) -> Iterator[str]:
+    rounds = store.rounds("chaos")
+    if [each.number for each in rounds] != list(range(len(rounds))):
+        yield f"rounds are numbered {[each.number for each in rounds]}"
+    yield from (
+        f"round {each.number} is left {each.state}" for each in rounds if each.state == "open"
+    )
+    for kind in ("round.committed", "round.assessed"):
+        told = Counter(each.subject for each in store.events("chaos") if each.kind == kind)
+        if len(told) != len(rounds) or set(told.values()) != {1}:
+            yield f"{len(rounds)} rounds, and {kind} is told {dict(told)}"
+
+
+def _attempted(stage: Stage, store: Store) -> Iterator[str]:
+    """Each attempt that took a turn is recorded, and no record speaks of it as under way."""
+    records = {each.id: each for each in store.by_state(*State)}
+    for _, running in stage.attempts():
+        record = records.get(running.calculation)
+        if record is None or running.attempt > len(record.attempts):
+            yield f"attempt {running.attempt} of {running.calculation} ran, and is not recorded"
+    for record in records.values():
+        states = [each.state for each in record.attempts]
+        if any(each in ("claimed", "running", "done") for each in states[:-1]):
+            yield f"{record.id} has attempts {states}"
+
+
+def _one_engine_at_a_time(stage: Stage) -> Iterator[str]:
+    """No engine starts while another is alive for the same calculation.
+
+    An engine that is ended before it could say that it starts leaves an end alone,
+    and one whose guardian was killed leaves a start alone.
+    """
+    alive: dict[str, int | None] = {}
+    for line in stage.engine_log():
+        calculation, attempt = line["calculation"], int(line["attempt"])
+        before = alive.get(calculation)
+        over = before is None or (calculation, before) in stage.unguarded
+        if line["event"] == "start" and not over:
+            yield f"{calculation}: attempt {attempt} started while {before} was alive"
+        if line["event"] == "end" and not over and before != attempt:
+            yield f"{calculation}: attempt {attempt} ended while {before} was alive"
+        alive[calculation] = attempt if line["event"] == "start" else None
+    for calculation, last in alive.items():
+        if last is not None and (calculation, last) not in stage.unguarded:
+            yield f"{calculation}: attempt {last} never ended"
+
+
+def _nothing_after_an_answer(stage: Stage) -> Iterator[str]:
+    """No attempt was started after one with a complete result."""
+    last: defaultdict[str, int] = defaultdict(int)
+    for line in stage.engine_log():
+        last[line["calculation"]] = max(last[line["calculation"]], int(line["attempt"]))
+    for calculation, latest in last.items():
+        for attempt in range(1, latest):
+            left = read_result(stage.calculations / calculation, attempt)
+            if left is not None and left.complete:
+                yield f"{calculation}: attempt {attempt} had finished, and {latest} was started"
+
+
+def _labelled(store: Store, undisturbed: Labels | None) -> Iterator[str]:
+    """The labels are those of an undisturbed run."""
+    found = labels(store)
+    if undisturbed is not None and found != undisturbed:
+        missing = {each[:8]: undisturbed[each] for each in undisturbed.keys() - found.keys()}
+        new = {each[:8]: found[each] for each in found.keys() - undisturbed.keys()}
+        other = {
+            each[:8]: (undisturbed[each], found[each])
+            for each in found.keys() & undisturbed.keys()
+            if found[each] != undisturbed[each]
+        }
+        yield f"other labels than undisturbed: missing {missing}, instead {new}, changed {other}"
+
+
+def _whole(stage: Stage) -> Iterator[str]:
+    connection = sqlite3.connect(stage.store / "store.sqlite")
+    try:
+        (said,) = connection.execute("PRAGMA integrity_check").fetchone()
+    finally:
+        connection.close()
+    if said != "ok":
+        yield f"the store's file is damaged: {said}"
+
+
+def _no_orphan(stage: Stage) -> Iterator[str]:
+    deadline = time.monotonic() + LAST_WORDS
+    while (left := stage.processes()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    yield from (f"process {each.pid} is left: {' '.join(each.cmdline())}" for each in left)

@@ -1,0 +1,162 @@
+"""From a seed to a plan: which campaign, on which Prefect server, and what befalls it when.
+
+Everything is drawn here and nothing later, so a seed is the same plan each time. Moments
+are counted in lines of the engines' log, which go with the campaign and not with the clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+WEIGHTS: Mapping[str, int] = MappingProxyType(
+    {
+        "kill driver": 6,
+        "stop driver": 2,
+        "kill stopped driver": 1,
+        "interrupt": 2,
+        "interrupt twice": 2,
+        "terminate": 1,
+        "kill driver in its start": 3,
+        "interrupt in its start": 1,
+        "kill worker": 3,
+        "stop worker": 1,
+        "kill guardian": 3,
+        "stop guardian": 1,
+        "kill nursery": 2,
+        "kill engine": 3,
+        "stop engine": 1,
+        "cut result": 2,
+        "delete caches": 1,
+        "second driver": 1,
+    }
+)
+"""Faults by name, and how often each is drawn."""
+SERVER_WEIGHTS: Mapping[str, int] = MappingProxyType(
+    {"stop Prefect server": 8, "kill Prefect server": 8}
+)
+"""Faults of a Prefect server that the campaign has for itself."""
+OWN_SERVER = 0.25
+"""Share of the plans whose campaign starts a Prefect server of its own."""
+STEADY = 0.2
+"""Share of the plans that refill each free worker; they have no set of labels to compare."""
+BUDGET = 14
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fault.
+
+    Parameters
+    ----------
+    fault
+        Its name, in the table of ``faults.py``.
+    lines
+        Lines in the engines' log, beyond those at the last fault, to wait for.
+    pause
+        Seconds to wait then.
+    draw
+        In [0, 1): which of several is hit.
+    seconds
+        How long what is stopped stays so.
+    """
+
+    fault: str
+    lines: int
+    pause: float
+    draw: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a seed means.
+
+    Parameters
+    ----------
+    variant
+        Name of the campaign in ``VARIANTS``: those of one name end with one set of labels.
+    mode
+        ``batch`` or ``steady``.
+    own_server
+        Whether the campaign has a Prefect server for itself, which faults may hit.
+    reader
+        Whether a process reads the store all the time.
+    steps
+        What befalls it, in order.
+    """
+
+    seed: int
+    variant: str
+    mode: str
+    own_server: bool
+    reader: bool
+    steps: tuple[Step, ...]
+
+    def campaign(self) -> dict[str, Any]:
+        """Return the campaign file's content."""
+        return campaign(self.variant, self.mode)
+
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "static": {"engine": {"name": "moody-emt", "seconds": 0.3}},
+        "relaxed": {
+            "engine": {"name": "moody-emt", "seconds": 0.04},
+            "recipe": {"name": "relax", "fmax": 0.05},
+        },
+        "failing": {
+            "engine": {
+                "name": "moody-emt",
+                "seconds": 0.3,
+                "fails": ["AuCu3", "Au2Cu"],
+                "nan": ["Au2Cu2"],
+            }
+        },
+    }
+)
+"""Campaigns; engine faults are drawn by structure, so they are the same in each run."""
+
+
+def campaign(variant: str, mode: str = "batch") -> dict[str, Any]:
+    """Return the campaign file's content of a variant."""
+    return {
+        "name": "chaos",
+        "candidates": [
+            {"source": "orderings", "lattice": "fcc", "elements": ["Cu", "Au"], "max_atoms": 4}
+        ],
+        "acquisition": {"batch": 4},
+        "start": {"random": 4},
+        "compute": {"workers": 2, "mode": mode, "cuts": 100},
+        "stop": {"expected_missed": None, "calculations": BUDGET},
+        **VARIANTS[variant],
+    }
+
+
+def drawn(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    chance = random.Random(seed)
+    own_server = chance.random() < OWN_SERVER
+    return Plan(
+        seed=seed,
+        variant=chance.choice(sorted(VARIANTS)),
+        mode="steady" if chance.random() < STEADY else "batch",
+        own_server=own_server,
+        reader=chance.random() < 0.5,
+        steps=tuple(_step(chance, own_server) for _ in range(chance.randint(2, 5))),
+    )
+
+
+def _step(chance: random.Random, own_server: bool) -> Step:
+    weights = {**WEIGHTS, **(SERVER_WEIGHTS if own_server else {})}
+    (fault,) = chance.choices(list(weights), list(weights.values()))
+    return Step(
+        fault=fault,
+        lines=chance.randint(0, 6),
+        pause=round(chance.uniform(0, 0.5), 3),
+        draw=chance.random(),
+        seconds=round(chance.uniform(1, 4), 1),
+    )
