@@ -50,6 +50,10 @@ def _holds(probe: Probe, scratch: Any) -> bool:
         return False
 
 
+def _takes_writes(c: Any) -> bool:
+    return c.database.command("hello").get("isWritablePrimary") is True
+
+
 def _date_inserted(c: Any) -> bool:
     c.insert_one({"_id": "a", "d": _DATE})
     return bool(c.find_one({"_id": "a"})["d"] == _DATE)
@@ -143,6 +147,7 @@ def _deleted(c: Any) -> bool:
 
 
 _PROBES: dict[str, Probe] = {
+    "hello is answered, and says that it takes writes": _takes_writes,
     "a date inserted comes back to the millisecond": _date_inserted,
     "a date set comes back as a date": _date_set,
     "a range of dates finds": _date_range,

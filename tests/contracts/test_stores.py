@@ -42,17 +42,23 @@ SERVER = "LEADLINE_TEST_MONGODB_URI"
 AWKWARD = {"a.b": {"$set": 1}, "": None, "ångström": [1, [2.5, {"x.y": "z"}]]}
 
 
-@pytest.fixture(params=["embedded", "wire", "mongodb"])
+@pytest.fixture(params=["embedded", "wire", "java", "mongodb"])
 def uri(request: pytest.FixtureRequest) -> str | None:
     """Where the store under test is: None for the embedded one."""
     if request.param == "wire":
         return str(request.getfixturevalue("wire_uri"))
+    if request.param == "java":
+        return a_database_of(request.getfixturevalue("java_server").uri)
     if request.param == "mongodb":
         if SERVER not in os.environ:
             pytest.skip(f"{SERVER} names no server")
-        name = f"leadline_test_{secrets.token_hex(4)}"
-        return urlsplit(os.environ[SERVER])._replace(path=f"/{name}").geturl()
+        return a_database_of(os.environ[SERVER])
     return None
+
+
+def a_database_of(uri: str) -> str:
+    name = f"leadline_test_{secrets.token_hex(4)}"
+    return urlsplit(uri)._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+"""What tests of several rooms share: a database on a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from java_server import JavaServer
+
+
+@pytest.fixture(scope="session")
+def java_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JavaServer]:
+    """A database on a socket for tests that leave it alone: starting one takes a second."""
+    server = JavaServer(tmp_path_factory.mktemp("database"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mortal_server(tmp_path: Path) -> Iterator[JavaServer]:
+    """A database on a socket of its own for one test, which may do to it what it likes."""
+    server = JavaServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
