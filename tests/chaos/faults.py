@@ -138,6 +138,23 @@ def second_driver(stage: Stage, step: Step) -> str:
     return f"a second driver was started, and ended with {second.returncode}"
 
 
+def stop_scheduler(stage: Stage, step: Step) -> str:
+    scheduler = psutil.Process(stage.yard.scheduler.pid) if stage.yard else None
+    return _paused(scheduler, step, "the Dask scheduler")
+
+
+def kill_scheduler(stage: Stage, step: Step) -> str:
+    assert stage.yard is not None
+    stage.yard.restart_scheduler()
+    return "the Dask scheduler was killed, and another started"
+
+
+def kill_driver_for_long(stage: Stage, step: Step) -> str:
+    stage.kill_driver()
+    time.sleep(step.seconds)
+    return f"the driver was killed, and nobody looked for {step.seconds} s"
+
+
 def stop_prefect_server(stage: Stage, step: Step) -> str:
     return _paused(stage.prefect_server(), step, "the Prefect server")
 
@@ -167,6 +184,9 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "cut result": cut_result,
         "delete caches": delete_caches,
         "second driver": second_driver,
+        "stop scheduler": stop_scheduler,
+        "kill scheduler": kill_scheduler,
+        "kill driver for long": kill_driver_for_long,
         "stop Prefect server": stop_prefect_server,
         "kill Prefect server": kill_prefect_server,
     }

@@ -193,6 +193,10 @@ def _whole(stage: Stage) -> Iterator[str]:
 
 
 def _no_orphan(stage: Stage) -> Iterator[str]:
+    """No engine is alive, and when all workers have ended, no process at all."""
+    yield from (f"process {each.pid} computes, for nobody" for each in stage.engines())
+    if stage.yard is not None:
+        stage.yard.close()
     deadline = time.monotonic() + LAST_WORDS
     while (left := stage.processes()) and time.monotonic() < deadline:
         time.sleep(0.1)

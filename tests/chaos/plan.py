@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from yard import NAME, WORKERS
+
 WEIGHTS: Mapping[str, int] = MappingProxyType(
     {
         "kill driver": 6,
@@ -39,8 +41,14 @@ SERVER_WEIGHTS: Mapping[str, int] = MappingProxyType(
     {"stop Prefect server": 8, "kill Prefect server": 8}
 )
 """Faults of a Prefect server that the campaign has for itself."""
+YARD_WEIGHTS: Mapping[str, int] = MappingProxyType(
+    {"stop scheduler": 2, "kill scheduler": 2, "kill driver for long": 6}
+)
+"""Faults of a Dask scheduler that stands beside the campaign."""
 OWN_SERVER = 0.25
 """Share of the plans whose campaign starts a Prefect server of its own."""
+YARD = 0.3
+"""Share of the plans whose engines run on a Dask scheduler that outlives the driver."""
 STEADY = 0.2
 """Share of the plans that refill each free worker; they have no set of labels to compare."""
 BUDGET = 14
@@ -83,6 +91,8 @@ class Plan:
         ``batch`` or ``steady``.
     own_server
         Whether the campaign has a Prefect server for itself, which faults may hit.
+    yard
+        Whether the engines run on a Dask scheduler that outlives the driver.
     reader
         Whether a process reads the store all the time.
     steps
@@ -93,12 +103,13 @@ class Plan:
     variant: str
     mode: str
     own_server: bool
+    yard: bool
     reader: bool
     steps: tuple[Step, ...]
 
     def campaign(self) -> dict[str, Any]:
         """Return the campaign file's content."""
-        return campaign(self.variant, self.mode)
+        return campaign(self.variant, self.mode, NAME if self.yard else "local")
 
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -121,8 +132,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """Campaigns; engine faults are drawn by structure, so they are the same in each run."""
 
 
-def campaign(variant: str, mode: str = "batch") -> dict[str, Any]:
+def campaign(variant: str, mode: str = "batch", profile: str = "local") -> dict[str, Any]:
     """Return the campaign file's content of a variant."""
+    compute = {"workers": WORKERS, "mode": mode, "cuts": 100, "profile": profile}
     return {
         "name": "chaos",
         "candidates": [
@@ -130,7 +142,7 @@ def campaign(variant: str, mode: str = "batch") -> dict[str, Any]:
         ],
         "acquisition": {"batch": 4},
         "start": {"random": 4},
-        "compute": {"workers": 2, "mode": mode, "cuts": 100},
+        "compute": compute,
         "stop": {"expected_missed": None, "calculations": BUDGET},
         **VARIANTS[variant],
     }
@@ -140,18 +152,24 @@ def drawn(seed: int) -> Plan:
     """Return the plan of a seed."""
     chance = random.Random(seed)
     own_server = chance.random() < OWN_SERVER
+    yard = chance.random() < YARD
+    weights = {
+        **WEIGHTS,
+        **(SERVER_WEIGHTS if own_server else {}),
+        **(YARD_WEIGHTS if yard else {}),
+    }
     return Plan(
         seed=seed,
         variant=chance.choice(sorted(VARIANTS)),
         mode="steady" if chance.random() < STEADY else "batch",
         own_server=own_server,
+        yard=yard,
         reader=chance.random() < 0.5,
-        steps=tuple(_step(chance, own_server) for _ in range(chance.randint(2, 5))),
+        steps=tuple(_step(chance, weights) for _ in range(chance.randint(2, 5))),
     )
 
 
-def _step(chance: random.Random, own_server: bool) -> Step:
-    weights = {**WEIGHTS, **(SERVER_WEIGHTS if own_server else {})}
+def _step(chance: random.Random, weights: Mapping[str, int]) -> Step:
     (fault,) = chance.choices(list(weights), list(weights.values()))
     return Step(
         fault=fault,

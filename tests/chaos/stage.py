@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import yaml
+from yard import Yard
 
 from leadline.flows.server_register import Register
 from leadline.tasks.calculation import Result
@@ -50,6 +51,8 @@ class Stage:
     folder: Path
     campaign: Mapping[str, Any]
     prefect: Mapping[str, str]
+    yard: Yard | None = None
+    """The Dask scheduler that stands beside it, if the campaign uses one."""
     token: str = field(default_factory=lambda: token_hex(8))
     driver: subprocess.Popen[bytes] | None = None
     runs: int = 0
@@ -70,6 +73,10 @@ class Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "tmp").mkdir()
         self.file.write_text(yaml.safe_dump(dict(self.campaign)))
+
+    def open_yard(self) -> None:
+        """Put up a Dask scheduler whose workers outlive the drivers."""
+        self.yard = Yard(self.folder, self.environment)
 
     @property
     def file(self) -> Path:
@@ -132,6 +139,7 @@ class Stage:
             **self.prefect,
             TOKEN: self.token,
             "LEADLINE_STORE": str(self.store),
+            "LEADLINE_PROFILES": str(self.folder / "profiles"),
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             "PYTHONFAULTHANDLER": "1",
             "TMPDIR": str(self.folder / "tmp"),
@@ -245,6 +253,11 @@ class Stage:
 
     def workers(self) -> list[psutil.Process]:
         """Return the Dask workers."""
+        if self.yard is not None:
+            children = psutil.Process(self.yard.nannies.pid).children()
+            return sorted(
+                (each for each in children if _runs(each, "--multiprocessing-fork")), key=_age
+            )
         return [each for each in self.processes() if _runs(each, "compute.local_worker")]
 
     def nurseries(self) -> list[psutil.Process]:
@@ -282,6 +295,8 @@ class Stage:
 
     def end_all(self) -> None:
         """End whatever is left."""
+        if self.yard is not None:
+            self.yard.close()
         for process in self.processes():
             with suppress(psutil.Error):
                 process.kill()

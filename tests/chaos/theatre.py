@@ -33,6 +33,7 @@ class Outcome:
         head = f"seed {plan.seed}: {plan.variant}, {plan.mode}, " + (
             "a Prefect server for itself" if plan.own_server else "the shared Prefect server"
         )
+        head += ", a Dask scheduler beside it" if plan.yard else ""
         steps = [f"  {each}" for each in plan.steps]
         wrong = [f"  {each}" for each in self.wrong] or ["  nothing"]
         done = [f"  {each}" for each in self.said]
@@ -78,6 +79,8 @@ class Theatre:
         known = self._labels(plan.variant) if plan.mode == "batch" else None
         stage = self._stage(f"seed-{plan.seed}", plan)
         try:
+            if plan.yard:
+                stage.open_yard()
             play(stage, plan)
             wrong = violations(stage, known)
         except Exception:

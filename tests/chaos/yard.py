@@ -1,0 +1,95 @@
+"""A Dask scheduler with two workers that stand before the campaign and after it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+HOST = "127.0.0.1"
+WORKERS = 2
+NAME = "yard"
+UP_SECONDS = 120.0
+
+
+class Yard:
+    """A scheduler and its workers, kept up as their administrator would.
+
+    Parameters
+    ----------
+    folder
+        Where the profile and what they say is written.
+    environment
+        Variables of the processes.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder, self._environment = folder, environment
+        self._port = _free_port()
+        self.scheduler = self._start_scheduler()
+        self.nannies = self._start(
+            "dask_worker",
+            f"tcp://{HOST}:{self._port}",
+            *("--nthreads", "1", "--nworkers", str(WORKERS)),
+            *("--local-directory", str(folder / "tmp")),
+        )
+        cluster = {"kind": "scheduler", "address": f"tcp://{HOST}:{self._port}", "timeout": 60}
+        (folder / "profiles").mkdir()
+        (folder / "profiles" / f"{NAME}.yaml").write_text(yaml.safe_dump({"cluster": cluster}))
+
+    def restart_scheduler(self) -> None:
+        """Kill the scheduler and start another at its address."""
+        self.scheduler.kill()
+        self.scheduler.wait()
+        self.scheduler = self._start_scheduler()
+
+    def close(self) -> None:
+        """End scheduler and workers."""
+        for process in (self.nannies, self.scheduler):
+            process.terminate()
+        for process in (self.nannies, self.scheduler):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            process.kill()
+            process.wait()
+
+    def _start_scheduler(self) -> subprocess.Popen[bytes]:
+        scheduler = self._start("dask_scheduler", "--port", str(self._port))
+        deadline = time.monotonic() + UP_SECONDS
+        while not _listens(self._port) and scheduler.poll() is None:
+            assert time.monotonic() < deadline, "the Dask scheduler does not come up"
+            time.sleep(0.1)
+        return scheduler
+
+    def _start(self, module: str, *options: str) -> subprocess.Popen[bytes]:
+        with (self._folder / f"{module}.log").open("ab") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", f"distributed.cli.{module}"),
+                    *("--no-dashboard", "--host", HOST, *options),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env={**self._environment, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"},
+                start_new_session=True,
+            )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False
