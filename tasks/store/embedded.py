@@ -210,6 +210,13 @@ class EmbeddedDatabase(Database):
         self._ensure_valid_collection_name(name)
         return EmbeddedCollection(self, name, self._store, codec_options=self._codec_options)
 
+    def command(self, command: Any, *values: Any, **options: Any) -> Mapping[str, Any]:
+        """Answer ``hello`` as a server that takes writes does, the rest as mongomock-ng does."""
+        if command == "hello":
+            return {"ok": 1.0, "isWritablePrimary": True}
+        answer: Mapping[str, Any] = super().command(command, *values, **options)
+        return answer
+
 
 class EmbeddedClient(MongoClient):
     """A client of the file, as mongoengine takes one."""
