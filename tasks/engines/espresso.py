@@ -115,6 +115,11 @@ class EspressoEngine(Engine):
             "scf-not-converged": [gentle, local, gentle | sturdy],
             "diagonalization": [sturdy, {"diagonalization": "paro"}],
             "electrons": [gentle, gentle | sturdy],
+            "engine-crashed": [sturdy],
+            # Numbers without sense come of an SCF that ran away.
+            "not-finite": [gentle | sturdy],
+            "output-unreadable": [gentle | sturdy],
+            "absurd-energy": [gentle | sturdy],
         }
         ladder = ladders.get(failure.reason, [])
         return ladder[attempt - 1] if 1 <= attempt <= len(ladder) else None

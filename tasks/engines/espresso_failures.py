@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from pathlib import Path
@@ -43,6 +44,8 @@ DISK_ROUTINES = r"davcio|open_buffer|diropn|create_directory|write_rhog|mp_files
 ENDED_FROM_OUTSIDE = frozenset(
     {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU}
 )
+ROOM = 8_000_000
+"""Characters of one file that are looked at, half at each end: a run gone wild writes many more."""
 
 
 class BrokenOutputError(Exception):
@@ -98,6 +101,9 @@ def _by_exit(code: int, text: str) -> Failure:
     if number not in {known.value for known in signal.Signals}:
         return Failure(FailureKind.REMOTE, "engine-exit", f"exit {code}: {_tail(text)}")
     name = signal.Signals(number).name
+    if signal.Signals(number) is signal.SIGXFSZ:
+        words = "pw.x was ended by SIGXFSZ: a file grew past the limit of this account"
+        return Failure(FailureKind.REMOTE, "disk-full", words)
     if signal.Signals(number) in ENDED_FROM_OUTSIDE:
         return Failure(FailureKind.REMOTE, "engine-killed", f"pw.x was ended by {name}")
     return Failure(FailureKind.PHYSICS, "engine-crashed", f"pw.x crashed by {name}: {_tail(text)}")
@@ -107,18 +113,32 @@ def _routine_error(text: str) -> str:
     match = re.search(r"%{5,}\n(.*?)\n\s*%{5,}", text, re.DOTALL)
     if match is None:
         return ""
-    lines = (" ".join(line.split()) for line in match.group(1).splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("task #"))
+    lines = (_plain(line) for line in match.group(1).splitlines())
+    kept = "\n".join(line for line in lines if line and not line.startswith("task #"))
+    # A CRASH file words the same error differently from the output.
+    return re.sub(r"^from (\S+) ?: error # ?(\d+)", r"Error in routine \1 (\2):", kept)
 
 
 def _line_with(phrase: str, text: str) -> str:
-    return next(" ".join(line.split()) for line in text.splitlines() if phrase in line)
+    return next(_plain(line) for line in text.splitlines() if phrase in line)
 
 
 def _tail(text: str, lines: int = 3) -> str:
-    kept = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    return " / ".join(kept[-lines:]) or "(no output)"
+    kept = [_plain(line) for line in text.splitlines() if line.strip()]
+    return " / ".join(line for line in kept[-lines:] if line) or "(no output)"
+
+
+def _plain(line: str) -> str:
+    """Return a line that a terminal can show: what is no text is left out, and it ends."""
+    words = "".join(c if c.isprintable() and c != "\ufffd" else " " for c in line)
+    return " ".join(words.split())[:300]
 
 
 def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.is_file() else ""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        start = file.read(ROOM // 2)
+        left = path.stat().st_size - len(start)
+        file.seek(max(left - ROOM // 2, 0), os.SEEK_CUR)
+        return (start + file.read(ROOM // 2)).decode(errors="replace")

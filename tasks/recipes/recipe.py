@@ -110,8 +110,8 @@ def outcome(
     ``pressure`` in GPa is what the cell was relaxed to.
     """
     energy = float(atoms.get_potential_energy())
-    forces = _optional(atoms.get_forces)
-    stress = _optional(atoms.get_stress)
+    forces = _optional(atoms.get_forces, (len(atoms), 3))
+    stress = _optional(atoms.get_stress, (6,))
     numbers = {"energy_per_atom": energy / len(atoms), "volume_per_atom": _volume(atoms)}
     if forces is not None:
         numbers["largest_force"] = float(np.linalg.norm(forces, axis=1).max())
@@ -130,11 +130,17 @@ def outcome(
     )
 
 
-def _optional(get: Any) -> np.ndarray | None:
+def _optional(get: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
-        return np.asarray(get(), dtype=float)
+        found = np.asarray(get(), dtype=float)
     except PropertyNotImplementedError:
         return None
+    if found.shape != shape:
+        raise ValueError(
+            f"{get.__name__} gave an array of shape {found.shape}, and {shape} is that of this "
+            "structure: the output is of another one"
+        )
+    return found
 
 
 def _volume(atoms: Atoms) -> float:

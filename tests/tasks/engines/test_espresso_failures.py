@@ -113,6 +113,7 @@ def test_a_whole_output_is_an_answer(play: Play) -> None:
         ("exit 139", "physics", "engine-crashed"),
         ("exit 127", "configuration", "binary-missing"),
         ("exit 7", "remote", "engine-exit"),
+        ("kill -XFSZ $$", "remote", "disk-full"),
         ('echo "write error: No space left on device" >&2; exit 1', "remote", "disk-full"),
         ('echo "pw.x: error while loading shared libraries: libmpi.so" >&2; exit 127',
          "configuration", "binary-broken"),
@@ -157,12 +158,28 @@ def test_an_error_in_a_routine_is_told_in_the_words_of_pw(
 
 def test_a_crash_file_speaks_where_the_output_is_silent(play: Play) -> None:
     box = "%" * 20
-    result = play(
-        f"printf '%s\\n' '{box}' ' Error in routine readpp (1):' ' file x not found' '{box}' "
-        "> CRASH; exit 1"
-    )
+    crash = f"{box}\n     task #         0\n     from readpp : error #         1\n     no x\n {box}"
+    result = play(f"printf '%s\\n' '{crash}' > CRASH; exit 1")
     assert result.failure is not None
+    assert result.failure.kind == FailureKind.CONFIGURATION
     assert result.failure.reason == "pseudopotential"
+    assert result.failure.message == "Error in routine readpp (1):\nno x"
+
+
+def test_the_words_of_a_failure_can_be_shown_on_a_terminal(play: Play) -> None:
+    result = play("printf '\\033[2J\\033]0;title\\007wild \\377\\376 words\\n'; exit 7")
+    assert result.failure is not None
+    assert result.failure.message == "exit 7: [2J ]0;title wild words"
+
+
+def test_an_output_without_end_is_read_at_both_ends_alone(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leadline.tasks.engines.espresso_failures.ROOM", 1000)
+    result = play("head -c 100000 /dev/zero | tr '\\0' 'x'; echo; echo the end; exit 7")
+    assert result.failure is not None
+    assert result.failure.message.endswith("the end")
+    assert len(result.failure.message) < 1000
 
 
 def test_a_binary_that_is_not_there_is_configuration(tmp_path: Path) -> None:
