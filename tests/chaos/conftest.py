@@ -20,11 +20,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
-    """Plays all seeds of this session, from now on."""
+def theatre(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Theatre]:
+    """Plays all seeds that this session asks for, from now on."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    seeds = [call.params["seed"] for call in calls if call and "seed" in call.params]
     playing = Theatre(tmp_path_factory.mktemp("chaos"), JOBS)
     try:
-        playing.announce(range(FIRST, FIRST + SEEDS))
+        playing.announce(seeds)
         yield playing
     finally:
         playing.close()

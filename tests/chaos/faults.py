@@ -1,4 +1,4 @@
-"""The faults: each hits what is there at the moment, and says what it hit."""
+"""The faults by name: each hits what is there at the moment, and says what it hit."""
 
 from __future__ import annotations
 
@@ -63,19 +63,19 @@ def terminate(stage: Stage, step: Step) -> str:
 
 
 def kill_worker(stage: Stage, step: Step) -> str:
-    return _killed(stage.workers(), step, "a worker")
+    return _killed(_there(stage, stage.workers), step, "a worker")
 
 
 def stop_worker(stage: Stage, step: Step) -> str:
-    return _paused(_one(stage.workers(), step), step, "a worker")
+    return _paused(_one(_there(stage, stage.workers), step), step, "a worker")
 
 
 def kill_nursery(stage: Stage, step: Step) -> str:
-    return _killed(stage.nurseries(), step, "a nursery")
+    return _killed(_there(stage, stage.nurseries), step, "a nursery")
 
 
 def kill_guardian(stage: Stage, step: Step) -> str:
-    running = _one(stage.guarded(), step)
+    running = _one(_there(stage, stage.guarded), step)
     if running is None:
         return "no guardian was there to be killed"
     stage.unguarded.add((running.calculation, running.attempt))
@@ -85,17 +85,17 @@ def kill_guardian(stage: Stage, step: Step) -> str:
 
 
 def stop_guardian(stage: Stage, step: Step) -> str:
-    running = _one(stage.guarded(), step)
+    running = _one(_there(stage, stage.guarded), step)
     process = psutil.Process(running.pid) if running else None
     return _paused(process, step, "a guardian")
 
 
 def kill_engine(stage: Stage, step: Step) -> str:
-    return _killed(stage.engines(), step, "an engine")
+    return _killed(_there(stage, stage.engines), step, "an engine")
 
 
 def stop_engine(stage: Stage, step: Step) -> str:
-    return _paused(_one(stage.engines(), step), step, "an engine")
+    return _paused(_one(_there(stage, stage.engines), step), step, "an engine")
 
 
 def cut_result(stage: Stage, step: Step) -> str:
@@ -191,6 +191,16 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "kill Prefect server": kill_prefect_server,
     }
 )
+
+
+def _there(stage: Stage, look: Callable[[], list[T]]) -> list[T]:
+    """Wait until one is there to be hit, or the driver has ended."""
+    driver, found = stage.ensure_driver(), look()
+    deadline = time.monotonic() + PATIENCE
+    while not found and driver.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+        found = look()
+    return found
 
 
 def _one(found: Sequence[T], step: Step) -> T | None:

@@ -165,7 +165,7 @@ def drawn(seed: int) -> Plan:
         own_server=own_server,
         yard=yard,
         reader=chance.random() < 0.5,
-        steps=tuple(_step(chance, weights) for _ in range(chance.randint(2, 5))),
+        steps=tuple(_step(chance, weights) for _ in range(chance.randint(3, 6))),
     )
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Theatre:
         api = f"http://{HOST}:{self._server.port}/api"
         self._shared = variables | {"PREFECT_API_URL": api}
 
-    def announce(self, seeds: range) -> None:
+    def announce(self, seeds: Iterable[int]) -> None:
         """Begin to play seeds."""
         for seed in seeds:
             self._played[seed] = self._pool.submit(self._play, drawn(seed))
