@@ -38,6 +38,7 @@ class WriterLock:
         except Timeout:
             raise StoreLockedError(self._in_words(folder)) from None
         except OSError as error:
+            self._lock.release()
             raise StoreError(
                 f"the store in {folder} cannot be opened for writing: {error}; "
                 "name a folder on a local disk that you may write to"

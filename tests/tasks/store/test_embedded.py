@@ -308,7 +308,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="is of version 99, and this leadline reads version 1"):
+    with pytest.raises(StoreError, match="is of version 99, and this leadline reads version 2"):
         open_store(directory=tmp_path)
 
 
