@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leadline.flows.lease import leased
+from leadline.flows.lease import Lease, leased
 from leadline.flows.spec import CampaignSpec, GivenReferences, HullObjective
 from leadline.flows.spec_changes import enrol
 from leadline.flows.store_of import open_for, store_folder
@@ -129,9 +128,8 @@ class Bench(Parts):
     """A campaign's parts with its store, its pool and its cluster open."""
 
     store: Store
-    owner: str
-    lost: threading.Event
-    """Set when somebody else took the campaign's lease over."""
+    lease: Lease
+    """What proves that the campaign is still this driver's."""
     file: PoolFile
     pool: Pool
     cluster: Cluster
@@ -171,8 +169,11 @@ def opened(spec: CampaignSpec) -> Iterator[Bench]:
         file = parts.built(folder)
         parts.engine.check(frozenset(file.elements))
         owner = this_process()
+        if store.campaign(spec.name) is None:
+            enrol(store, spec, parts.engine, parts.recipe)
+        lease = stack.enter_context(leased(store, spec.name, owner))
+        # A changed file is no business of who does not drive the campaign.
         enrol(store, spec, parts.engine, parts.recipe)
-        lost = stack.enter_context(leased(store, spec.name, owner))
         cluster = stack.enter_context(open_cluster(parts.profile, spec.compute.workers))
         chosen, reason = parts.descriptor(file)
         pool, _ = pool_features(file, chosen, folder / "features")
@@ -199,8 +200,7 @@ def opened(spec: CampaignSpec) -> Iterator[Bench]:
             engine=parts.engine,
             recipe=parts.recipe,
             store=store,
-            owner=owner,
-            lost=lost,
+            lease=lease,
             file=file,
             pool=pool,
             cluster=cluster,

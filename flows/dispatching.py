@@ -19,10 +19,21 @@ POLL = 0.2
 
 
 class Dispatching:
-    """Keeps the workers busy, one task run a calculation, and hands out what has ended."""
+    """Keeps the workers busy, one task run a calculation, and hands out what has ended.
 
-    def __init__(self, desk: Desk, slots: int, limits: RunLimits, watcher: Watcher) -> None:
+    Nothing starts unless ``allowed()`` says that this driver may.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        slots: int,
+        limits: RunLimits,
+        watcher: Watcher,
+        allowed: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.desk, self.slots, self.limits, self.watcher = desk, slots, limits, watcher
+        self.allowed = allowed
         self.waiting: deque[tuple[Calculation, str]] = deque()
         self.running: dict[str, PrefectFuture[None]] = {}
         self.stuck: dict[str, str] = {}
@@ -62,7 +73,7 @@ class Dispatching:
             raise error
 
     def _may_start(self) -> bool:
-        return not self.watcher.stop_requested and self.limits.room() != 0
+        return not self.watcher.stop_requested and self.limits.room() != 0 and self.allowed()
 
     def _has_slot(self) -> bool:
         return len(self.running) < self.slots

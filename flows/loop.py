@@ -26,7 +26,7 @@ from leadline.surrogate.explain import without_model
 from leadline.surrogate.stopping import Progress, Verdict, verdict
 from leadline.tasks.assess import Assessment, assess
 from leadline.tasks.calculate import Outcome
-from leadline.tasks.errors import ConfigurationError
+from leadline.tasks.errors import ConfigurationError, LeaseError
 from leadline.tasks.learn import Learned, learn
 from leadline.tasks.ledger import Ledger
 from leadline.tasks.metrics import barren_rounds, prequential
@@ -61,7 +61,7 @@ class Loop:
 
     def __init__(self, bench: Bench, limits: RunLimits, watcher: Watcher) -> None:
         self.bench, self.limits, self.watcher = bench, limits, watcher
-        self.name, self.store = bench.spec.name, bench.store
+        self.name, self.store, self.lease = bench.spec.name, bench.store, bench.lease
         self.book = Notebook.read(bench.store, self.name)
         self.rounds = {each.number: each for each in bench.store.rounds(self.name)}
         self.ledger = Ledger()
@@ -69,7 +69,9 @@ class Loop:
         self.learned: Learned | None = None
         self.outlook: Outlook | None = None
         self.assessment = Assessment()
-        self.dispatching = Dispatching(bench.desk, bench.cluster.slots, limits, watcher)
+        self.dispatching = Dispatching(
+            bench.desk, bench.cluster.slots, limits, watcher, lambda: self.lease.held
+        )
         self.after_assessing: Callable[[], None] = lambda: None
         if bench.desk.judge is not None:
             for each in self.book.answers:
@@ -79,15 +81,16 @@ class Loop:
     @contextmanager
     def working(self) -> Iterator[None]:
         """Say that the campaign runs, and what became of it if that ends in an error."""
-        self.store.set_campaign_state(self.name, CampaignState.RUNNING, "a run works on it")
+        self._say(CampaignState.RUNNING, "a run works on it")
         try:
             yield
+        except LeaseError:
+            raise  # the campaign is another driver's, and so is what is said of it
         except ConfigurationError as error:
-            self.store.set_campaign_state(self.name, CampaignState.FAILED, str(error))
+            self._say(CampaignState.FAILED, str(error))
             raise
         except BaseException as error:
-            reason = f"its run ended by {type(error).__name__}: {error}"
-            self.store.set_campaign_state(self.name, CampaignState.RESTING, reason)
+            self._say(CampaignState.RESTING, f"its run ended by {type(error).__name__}: {error}")
             raise
 
     def resume(self) -> None:
@@ -129,6 +132,7 @@ class Loop:
 
     def assess(self) -> Verdict:
         """Close the rounds that have ended, and ask the stop rules."""
+        self.lease.check()
         found = verdict(self.bench.stop, self._progress())
         self._close_rounds(found)
         self.after_assessing()
@@ -172,8 +176,6 @@ class Loop:
     @property
     def why_rest(self) -> str:
         """Why this run ends although no stop rule has answered, in words; or ''."""
-        if self.bench.lost.is_set():
-            return "another driver has taken the campaign over"
         if self.watcher.stop_requested:
             return "stopped by hand"
         if reached := self.limits.reached():
@@ -188,7 +190,7 @@ class Loop:
         reason = (
             verdict.words if verdict.stop else f"{self.why_rest[:1].upper()}{self.why_rest[1:]}."
         )
-        self.store.set_campaign_state(self.name, state, reason)
+        self._say(state, reason)
         return summary_of(
             self.name,
             self.book,
@@ -203,6 +205,10 @@ class Loop:
     def show(self) -> None:
         """Show how far the campaign has come."""
         self.watcher.show(snapshot(self))
+
+    def _say(self, state: CampaignState, reason: str) -> None:
+        """Say what the campaign does now, as long as it is ours."""
+        self.store.set_campaign_state(self.name, state, reason, owner=self.lease.owner)
 
     def _picks(self) -> list[Pick]:
         bench = self.bench
@@ -257,6 +263,7 @@ class Loop:
         number = len(self.rounds)
         proposals = [proposal_of(self.name, number, rank, each) for rank, each in enumerate(picks)]
         with self.ledger.timed("store"):
+            self.lease.check()
             committed = Round(
                 campaign=self.name,
                 number=number,
@@ -271,6 +278,7 @@ class Loop:
     def _queue(self) -> None:
         """Queue the calculation of each pick; a done one answers without an engine."""
         bench, new = self.bench, self.book.unlinked
+        self.lease.check()
         with self.ledger.timed("store"), self.store.step():
             wanted = [
                 calculation_of(

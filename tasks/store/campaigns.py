@@ -73,11 +73,25 @@ class CampaignRecords(StoreBase):
             self.log(name, "campaign.spec_changed", name, {"reason": reason})
         return new
 
-    def set_campaign_state(self, name: str, state: CampaignState, reason: str) -> None:
-        """Say what a campaign does now, and why, in plain language."""
+    def set_campaign_state(
+        self, name: str, state: CampaignState, reason: str, *, owner: str | None = None
+    ) -> None:
+        """Say what a campaign does now, and why, in plain language.
+
+        Raises
+        ------
+        LeaseError
+            If it is said as ``owner``, and another holds the lease.
+        """
         with self.step():
-            self._campaign(name)
-            self._set_campaign(name, state=state, reason=reason)
+            found = self._campaign(name)
+            query = {"pk": name} if owner is None else {"pk": name, "owner": owner}
+            fields = {"state": state, "reason": reason}
+            if not self._set(self._documents.campaigns, query, fields):
+                raise LeaseError(
+                    f"campaign {name} is driven by {in_words(found.owner or 'nobody')}, and no "
+                    "longer by this driver; it goes on there"
+                )
             self.log(name, f"campaign.{state}", name, {"reason": reason})
 
     def take_lease(self, name: str, owner: str, stale_after_s: float = 60.0) -> None:
