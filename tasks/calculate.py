@@ -9,33 +9,28 @@ fails. Configuration trouble stops the campaign with the engine's own words.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
-from leadline.tasks.compute.attempt import (
-    Standing,
-    State,
-    Watch,
-    take_over,
-    wait_for_result,
-)
-from leadline.tasks.compute.attempt_files import calculation_folder
-from leadline.tasks.compute.dispatcher import Dispatcher
+from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, take_over
+from leadline.tasks.compute.attempt_files import calculation_folder, turns
+from leadline.tasks.compute.dispatcher import NOT_STARTED, REFUSED, Dispatcher, see_to_end
 from leadline.tasks.engines.engine import Engine
-from leadline.tasks.errors import ConfigurationError, StoreError
+from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.judge import Judge
 from leadline.tasks.recipes.recipe import Recipe
-from leadline.tasks.store.owner import is_gone
+from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import Attempt, Calculation, CalculationState
 from leadline.tasks.store.store import Store
 
-REFUSED = "start-refused"
-"""Reason of a worker that saw another attempt alive: to be settled, not tried again."""
-GRACE = 10.0
-"""Seconds in which the processes of a lost attempt are given to end."""
+MOVES_POLL = 0.5
+"""Seconds between two looks at a calculation that another driver has claimed."""
+IDLE = (NOT_STARTED, REFUSED)
+"""Reasons of attempts that say nothing of a calculation: no engine started for it."""
 ENDS = {FailureKind.REMOTE: CalculationState.CUT, FailureKind.CANCELLED: CalculationState.CANCELLED}
 
 
@@ -104,18 +99,26 @@ class Desk:
         ConfigurationError
             If the engine is set up wrong; the campaign must stop.
         """
+        before = len(self._stored(calculation).attempts)
         while True:
-            record = self._stored(calculation)
+            record, waiting = self._stored(calculation), ""
             if record.state in (CalculationState.DONE, CalculationState.QUARANTINED):
                 return Outcome(record)
-            if record.state in (CalculationState.CLAIMED, CalculationState.RUNNING):
-                waiting = self._reattach(record, cancelled)
-            else:
-                waiting = self._attempt(record, cancelled)
+            # Who shares the calculation may be first at any step: then its word stands.
+            with suppress(ConflictError):
+                waiting = self._advance(record, cancelled)
             record = self._stored(calculation)
+            waiting = waiting or self._never_starts(record.attempts[before:])
             if waiting or cancelled():
                 return Outcome(record, waiting)
-            self._decide(record)
+            with suppress(ConflictError):
+                self._decide(record)
+
+    def _advance(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
+        """Do what comes next for a calculation; return why, if nothing can be done."""
+        if record.state in (CalculationState.CLAIMED, CalculationState.RUNNING):
+            return self._reattach(record, cancelled)
+        return self._attempt(record, cancelled)
 
     def folder(self, calculation: str) -> Path:
         """Return the folder of a calculation: the same for every campaign."""
@@ -128,7 +131,7 @@ class Desk:
         return record
 
     def _attempt(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
-        standing = self._settled(self.folder(record.id))
+        standing = self._settled(self.folder(record.id), cancelled)
         if standing.state in (State.ALIVE, State.UNKNOWN):
             return standing.why
         if record.state is not CalculationState.QUEUED:
@@ -136,19 +139,18 @@ class Desk:
         changes, reason = self._next(record)
         attempt = self.store.claim(record.id, self.owner, changes, reason, campaign=self.campaign)
         if attempt is None:
-            return "another driver has claimed it"
+            moved = self._moves(self._stored(record.id), cancelled)
+            return "" if moved else "another driver has claimed it"
         request = self._request(record, attempt, standing)
         with self.dispatcher.run(request, cancelled) as result:
             self._record(record, attempt.number, result)
-        refused = result.failure is not None and result.failure.reason == REFUSED
-        return result.failure.message if refused and result.failure else ""
+        return ""
 
-    def _settled(self, folder: Path) -> Standing:
-        """Look until what is over has ended; a lost engine takes a moment to be gone."""
-        patience = time.monotonic() + GRACE
+    def _settled(self, folder: Path, cancelled: Callable[[], bool]) -> Standing:
+        """Look once whatever may be alive has ended; it is left to finish."""
         standing = take_over(folder, self.watch)
-        while standing.state in (State.ALIVE, State.UNKNOWN) and time.monotonic() < patience:
-            time.sleep(0.2)
+        if standing.running is not None:
+            see_to_end(folder, standing.running.attempt, cancelled)
             standing = take_over(folder, self.watch)
         return standing
 
@@ -195,25 +197,54 @@ class Desk:
     def _reattach(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
         """Take in what an earlier driver started; return why, if nothing can be told yet."""
         folder, attempt = self.folder(record.id), record.attempts[-1]
-        standing = take_over(folder, self.watch)
-        if standing.state is State.ALIVE:
-            wait_for_result(folder, attempt.number, cancelled)
-            standing = take_over(folder, self.watch)
+        standing = self._settled(folder, cancelled)
         if standing.state in (State.ALIVE, State.UNKNOWN):
             return standing.why
         left = standing.result
         if left is not None and (left.complete or left.attempt == attempt.number):
             self._record(record, attempt.number, left)
             return ""
-        if attempt.number not in standing.attempts and not self._never_starts(attempt):
-            return f"attempt {attempt.number} was claimed elsewhere and has not started"
-        lost = Failure(FailureKind.REMOTE, "driver-lost", f"its driver ended: {standing.why}")
+        started = attempt.number in standing.attempts
+        if not started and not self._is_dropped(attempt):
+            by = in_words(attempt.owner)
+            words = f"attempt {attempt.number} was claimed by {by} and has not started"
+            return "" if self._moves(record, cancelled) else words
+        reason = "driver-lost" if started else NOT_STARTED
+        lost = Failure(FailureKind.REMOTE, reason, f"its driver ended: {standing.why}")
         self.store.fail(record.id, attempt.number, lost, CalculationState.CUT)
         return ""
 
-    def _never_starts(self, attempt: Attempt) -> bool:
+    def _moves(self, record: Calculation, cancelled: Callable[[], bool]) -> bool:
+        """Wait while another driver works on a calculation; False if it seems to do nothing.
+
+        A driver that beats has time; one that does not, as long as an engine has.
+        """
+        before, beat = (record.state, len(record.attempts)), None
+        patience = time.monotonic() + STALL_SECONDS
+        while not cancelled() and time.monotonic() < patience:
+            time.sleep(MOVES_POLL)
+            now = self._stored(record.id)
+            ran = any(each.attempt == len(now.attempts) for each in turns(self.folder(record.id)))
+            if (now.state, len(now.attempts)) != before or ran:
+                return True
+            driven = self.store.campaign(now.campaign)
+            if driven is not None and driven.heartbeat != beat:
+                beat, patience = driven.heartbeat, time.monotonic() + STALL_SECONDS
+        return False
+
+    def _is_dropped(self, attempt: Attempt) -> bool:
         """Tell whether a claimed attempt that did not start can no longer do so."""
         return attempt.owner == self.owner or is_gone(attempt.owner)
+
+    def _never_starts(self, attempts: Sequence[Attempt]) -> str:
+        """Say why no further attempt makes sense in this run where the last ones never started."""
+        last = [each.failure for each in attempts[-self.cuts :]]
+        if len(last) < self.cuts or any(not each or each["reason"] not in IDLE for each in last):
+            return ""
+        return (
+            f"{self.cuts} attempts in a row came to nothing before an engine started; look at the "
+            f"workers, the next run tries again. Last: {last[-1]['message'] if last[-1] else ''}"
+        )
 
     def _next(self, record: Calculation) -> tuple[dict[str, Any], str]:
         """Return what the next attempt changes, and why there is one."""
@@ -257,11 +288,12 @@ def _tried(record: Calculation) -> int:
 
 
 def _lost_in_a_row(record: Calculation) -> int:
+    """Return how many engines in a row were lost; where none started, none was."""
     lost = 0
     for attempt in reversed(record.attempts):
         if _kind(attempt) != FailureKind.REMOTE:
             break
-        lost += 1
+        lost += attempt.failure is not None and attempt.failure["reason"] not in IDLE
     return lost
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -13,6 +13,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from leadline.surrogate.candidate import Candidate
+from leadline.tasks import calculate
 from leadline.tasks.calculate import Desk, last_failure
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.compute import attempt_files
@@ -77,6 +78,10 @@ def fails(kind: FailureKind, reason: str = "bad") -> Answer:
         return Result(request.calculation, request.attempt, converged=False, failure=failure)
 
     return answer
+
+
+def answer_of(calculation: str) -> Result:
+    return Result(calculation, 1, converged=True, energy=-0.03, times={"end": 1.0})
 
 
 physics, lost = fails(FailureKind.PHYSICS), fails(FailureKind.REMOTE, "worker-lost")
@@ -285,17 +290,50 @@ def test_a_claim_that_never_started_is_run_again(desk: Callable[..., Desk], queu
     assert states(ours.carry(queued, never).calculation) == ["cut", "done"]
 
 
-def test_a_claim_of_a_driver_that_may_live_waits(desk: Callable[..., Desk], queued: str) -> None:
+def test_a_claim_of_a_driver_that_may_live_waits(
+    desk: Callable[..., Desk], queued: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calculate, "STALL_SECONDS", 0.6)
     ours = desk()
-    ours.store.claim(queued, f"elsewhere/boot/{os.getpid()}/1.00/token")
+    ours.store.claim(queued, "elsewhere/boot/7/1.00/token")
     outcome = ours.carry(queued, never)
     assert outcome.state is CalculationState.CLAIMED
-    assert outcome.waiting == "attempt 1 was claimed elsewhere and has not started"
+    words = "attempt 1 was claimed by process 7 on elsewhere and has not started"
+    assert outcome.waiting == words
+
+
+def test_what_another_driver_computes_is_waited_for_and_shared(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk()
+    other = "elsewhere/boot/7/1.00/token"
+    claimed = ours.store.claim(queued, other)
+    assert claimed is not None
+    answers = threading.Timer(1.0, lambda: ours.store.finish(queued, 1, answer_of(queued)))
+    answers.start()
+    outcome = ours.carry(queued, never)
+    answers.join()
+    assert (outcome.state, outcome.calculation.energy) == (CalculationState.DONE, -0.03)
+    assert asked_of(ours) == []
+
+
+def test_whoever_records_an_answer_first_is_heard_by_the_other(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    def late(request: Request) -> Result:
+        ours.store.finish(queued, request.attempt, replace(good(request), energy=-0.05))
+        return good(request)
+
+    ours = desk(late)
+    outcome = ours.carry(queued, never)
+    assert (outcome.state, outcome.calculation.energy) == (CalculationState.DONE, -0.05)
+    assert len(outcome.calculation.attempts) == 1
 
 
 def test_an_attempt_on_another_host_without_proof_waits(
-    desk: Callable[..., Desk], queued: str
+    desk: Callable[..., Desk], queued: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(attempt, "STALL_SECONDS", 0.5)
     ours = desk()
     earlier_attempt(ours, queued, dead(), host="elsewhere")
     outcome = ours.carry(queued, never)
@@ -313,8 +351,59 @@ def test_a_calculation_that_another_campaign_finished_needs_no_engine(
     assert asked_of(other) == []
 
 
-def test_a_start_that_a_worker_refused_waits(desk: Callable[..., Desk], queued: str) -> None:
-    refused = fails(FailureKind.REMOTE, "start-refused")
-    outcome = desk(refused).carry(queued, never)
-    assert outcome.waiting == "the engine's own words"
-    assert asdict(outcome.calculation)["attempts"][0]["failure"]["reason"] == "start-refused"
+def test_attempts_that_never_start_are_no_cuts_and_end_for_this_run(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    refused, idle = fails(FailureKind.REMOTE, "start-refused"), fails(FailureKind.REMOTE, "not-started")
+    outcome = desk(idle, refused, idle).carry(queued, never)
+    assert states(outcome.calculation) == ["cut", "cut", "cut"]
+    assert outcome.state is CalculationState.CUT
+    assert "3 attempts in a row came to nothing before an engine started" in outcome.waiting
+    assert "the engine's own words" in outcome.waiting
+    outcome = desk(idle, lost, idle, lost, good).carry(queued, never)
+    assert outcome.state is CalculationState.DONE
+    assert len(outcome.calculation.attempts) == 8
+
+
+def test_engines_that_are_lost_count_though_some_attempts_never_started(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    idle = fails(FailureKind.REMOTE, "not-started")
+    outcome = desk(lost, idle, lost, idle, lost).carry(queued, never)
+    assert outcome.state is CalculationState.QUARANTINED
+    assert len(outcome.calculation.attempts) == 5
+
+
+def test_an_engine_that_works_on_elsewhere_is_left_to_finish(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk()
+    request = earlier_attempt(ours, queued, dead(), host="elsewhere")
+    folder = attempt_folder(Path(request.folder), 1)
+    (folder / "heartbeat").write_text("1")
+
+    def work() -> None:
+        (folder / "heartbeat").write_text("2")
+        time.sleep(1.0)
+        write_result(good(request), folder)
+        attempt_files.sign_off(Path(request.folder), 1, "its guardian saw everything end")
+
+    engine = threading.Timer(0.5, work)
+    engine.start()
+    outcome = ours.carry(queued, never)
+    engine.join()
+    assert (outcome.state, states(outcome.calculation)) == (CalculationState.DONE, ["done"])
+    assert asked_of(ours) == []
+
+
+def test_an_engine_that_works_on_is_ended_when_the_run_is_stopped_at_once(
+    desk: Callable[..., Desk], queued: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leadline.tasks.compute.dispatcher.STOP_SECONDS", 0.5)
+    ours = desk()
+    request = earlier_attempt(ours, queued, dead())
+    outcome = ours.carry(queued, lambda: True)
+    assert outcome.state is CalculationState.CLAIMED
+    assert (attempt_folder(Path(request.folder), 1) / "stop").exists()
+
+
