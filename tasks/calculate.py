@@ -18,7 +18,7 @@ from typing import Any
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, take_over
 from leadline.tasks.compute.attempt_files import calculation_folder, turns
-from leadline.tasks.compute.dispatcher import NOT_STARTED, REFUSED, Dispatcher, see_to_end
+from leadline.tasks.compute.dispatcher import IDLE, NOT_STARTED, Dispatcher, see_to_end
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.judge import Judge
@@ -29,8 +29,6 @@ from leadline.tasks.store.store import Store
 
 MOVES_POLL = 0.5
 """Seconds between two looks at a calculation that another driver has claimed."""
-IDLE = (NOT_STARTED, REFUSED)
-"""Reasons of attempts that say nothing of a calculation: no engine started for it."""
 ENDS = {FailureKind.REMOTE: CalculationState.CUT, FailureKind.CANCELLED: CalculationState.CANCELLED}
 
 

@@ -13,14 +13,17 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
-from leadline.tasks.compute.attempt import State, inspect
+from leadline.tasks.compute.attempt import inspect, wait_for_result
 from leadline.tasks.compute.attempt_files import ask_to_stop, attempt_folder
 from leadline.tasks.compute.worker import run_calculation
 
+NOT_STARTED, REFUSED = "not-started", "start-refused"
+IDLE = (NOT_STARTED, REFUSED)
+"""Reasons of attempts for which no engine started: they say nothing of the calculation."""
 STOP_SECONDS = 10.0
 """How long a worker has to end an engine that was asked to stop."""
-SETTLE_SECONDS = 5.0
-"""How long to look for the guardian's sign-off after a worker was lost."""
+FOLDER_POLL = 0.2
+"""Seconds between two looks at the folder of a calculation whose worker was lost."""
 
 
 class Dispatcher:
@@ -51,8 +54,8 @@ class Dispatcher:
         -------
         Iterator[Result]
             The result of this attempt, or the complete one of another. Failures
-            that arise here: ``worker-lost``, ``not-started`` and
-            ``start-refused`` (remote), ``stopped`` (cancelled), and
+            that arise here: ``worker-lost``, ``NOT_STARTED`` and
+            ``REFUSED`` (remote), ``stopped`` (cancelled), and
             ``worker-error`` (configuration). After the remote ones only
             :func:`inspect` says whether the next attempt may start.
         """
@@ -80,7 +83,23 @@ class Dispatcher:
         while not (done.wait(poll) or future.done()):
             if cancelled():
                 return _stopped(future, request, done)
-        return _settled(future, request)
+        return _settled(future, request, cancelled)
+
+
+def see_to_end(folder: Path, attempt: int, cancelled: Callable[[], bool]) -> Result | None:
+    """Wait for an attempt that works on beside us, and end it once we are cancelled.
+
+    Returns
+    -------
+    Result | None
+        What it left; None if it is gone without a word, or can't be told alive.
+    """
+    left = wait_for_result(folder, attempt, cancelled, FOLDER_POLL)
+    if left is None and cancelled():
+        ask_to_stop(folder, attempt)
+        deadline = time.monotonic() + STOP_SECONDS
+        left = wait_for_result(folder, attempt, lambda: time.monotonic() > deadline, FOLDER_POLL)
+    return left
 
 
 def _stopped(future: distributed.Future[dict[str, str]], request: Request, done: Event) -> Result:
@@ -89,38 +108,45 @@ def _stopped(future: distributed.Future[dict[str, str]], request: Request, done:
     ask_to_stop(folder, request.attempt)
     started = (attempt_folder(folder, request.attempt) / "running.json").exists()
     if started and (done.wait(STOP_SECONDS) or future.done()):
-        return _settled(future, request)
+        return _settled(future, request, _never)
     future.cancel()
     words = "it was asked to stop" + ("" if started else " before it started")
     return _failed(request, FailureKind.CANCELLED, "stopped", words)
 
 
-def _settled(future: distributed.Future[dict[str, str]], request: Request) -> Result:
+def _settled(
+    future: distributed.Future[dict[str, str]], request: Request, cancelled: Callable[[], bool]
+) -> Result:
     try:
         answer = future.result()
     except (KilledWorker, CancelledError, OSError) as error:
-        return _lost(request, error)
+        return _lost(request, error, cancelled)
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         return _failed(request, FailureKind.CONFIGURATION, "worker-error", words)
     if "result" in answer:
         return Result.from_json(answer["result"])
-    return _failed(request, FailureKind.REMOTE, "start-refused", answer["refused"])
+    return _failed(request, FailureKind.REMOTE, REFUSED, answer["refused"])
 
 
-def _lost(request: Request, error: BaseException) -> Result:
-    """Look into the folder for what became of an attempt whose worker was lost."""
-    folder, deadline = Path(request.folder), time.monotonic() + SETTLE_SECONDS
-    standing = inspect(folder)
-    while standing.state in (State.ALIVE, State.UNKNOWN) and time.monotonic() < deadline:
-        time.sleep(0.05)
-        standing = inspect(folder)
-    left = standing.result
+def _lost(request: Request, error: BaseException, cancelled: Callable[[], bool]) -> Result:
+    """Look into the folder for what became of an attempt whose worker was lost.
+
+    A worker that is merely cut off, or paused, has an engine that works on: it is
+    left to finish, and its answer comes by the folder.
+    """
+    folder = Path(request.folder)
+    left = see_to_end(folder, request.attempt, cancelled)
     if left is not None and (left.complete or left.attempt == request.attempt):
         return left
+    standing = inspect(folder)
     words = f"the worker was lost ({type(error).__name__}: {error}); {standing.why}"
     started = request.attempt in standing.attempts
-    return _failed(request, FailureKind.REMOTE, "worker-lost" if started else "not-started", words)
+    return _failed(request, FailureKind.REMOTE, "worker-lost" if started else NOT_STARTED, words)
+
+
+def _never() -> bool:
+    return False
 
 
 def _failed(request: Request, kind: FailureKind, reason: str, words: str) -> Result:

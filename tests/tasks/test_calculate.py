@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -16,7 +17,7 @@ from leadline.surrogate.candidate import Candidate
 from leadline.tasks import calculate
 from leadline.tasks.calculate import Desk, last_failure
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
-from leadline.tasks.compute import attempt_files
+from leadline.tasks.compute import attempt, attempt_files
 from leadline.tasks.compute.attempt_files import Running, attempt_folder, write_result
 from leadline.tasks.compute.dispatcher import Dispatcher
 from leadline.tasks.engines.emt import EmtEngine
@@ -354,7 +355,7 @@ def test_a_calculation_that_another_campaign_finished_needs_no_engine(
 def test_attempts_that_never_start_are_no_cuts_and_end_for_this_run(
     desk: Callable[..., Desk], queued: str
 ) -> None:
-    refused, idle = fails(FailureKind.REMOTE, "start-refused"), fails(FailureKind.REMOTE, "not-started")
+    refused, idle = (fails(FailureKind.REMOTE, why) for why in ("start-refused", "not-started"))
     outcome = desk(idle, refused, idle).carry(queued, never)
     assert states(outcome.calculation) == ["cut", "cut", "cut"]
     assert outcome.state is CalculationState.CUT
@@ -405,5 +406,3 @@ def test_an_engine_that_works_on_is_ended_when_the_run_is_stopped_at_once(
     outcome = ours.carry(queued, lambda: True)
     assert outcome.state is CalculationState.CLAIMED
     assert (attempt_folder(Path(request.folder), 1) / "stop").exists()
-
-
