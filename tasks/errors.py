@@ -8,7 +8,9 @@ LeadlineError (surrogate/errors.py)
 ├── ConfigurationError          an engine, binary or pseudopotential; stops a campaign
 ├── StoreError                  the record keeping
 │   ├── StoreLockedError        another process holds the embedded store
-│   ├── StoreServerError        a server does not answer as MongoDB does, or not at all
+│   ├── StoreServerError        a server does not answer as MongoDB does, or refuses
+│   │   └── StoreAwayError      it does not answer at all, or takes no writes for now
+│   ├── RecordTooLargeError     a record is larger than a database takes
 │   └── ConflictError           a record is not in the state that a change starts from
 ├── SpecChangeError             a changed file would mix labels in one campaign
 ├── LeaseError                  another driver works on this campaign
@@ -51,7 +53,15 @@ class StoreLockedError(StoreError):
 
 
 class StoreServerError(StoreError):
-    """A database server is away, or does not answer as MongoDB does."""
+    """A database server refuses, or does not answer as MongoDB does."""
+
+
+class StoreAwayError(StoreServerError):
+    """A database server is away, and patience has ended; what it holds is as it was."""
+
+
+class RecordTooLargeError(StoreError):
+    """A record is larger than a database takes: 16 MB on every server."""
 
 
 class ConflictError(StoreError):

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from mongoengine.errors import NotUniqueError
 
-from leadline.tasks.store.connection import Connection, explained
-from leadline.tasks.store.documents import Documents, record_of, values_of
+from leadline.tasks.store.connection import Connection
+from leadline.tasks.store.documents import Documents, record_of, stored_form, values_of
 from leadline.tasks.store.records import Event
+from leadline.tasks.store.server_errors import explained
 
 Record = TypeVar("Record")
 
@@ -54,24 +55,65 @@ class StoreBase:
             yield
 
     def _insert(self, document: Any, record: Any, **more: Any) -> None:
+        self._save(document(**values_of(record), **more))
+
+    def _save(self, made: Any) -> None:
+        """Insert a document; one that an earlier try inserted is no conflict."""
+
+        def insert(again: bool) -> None:
+            try:
+                made.save(force_insert=True)
+            except NotUniqueError:
+                if not (again and self._holds(type(made), made.pk, made.to_mongo())):
+                    raise
+
         with self.step():
-            document(**values_of(record), **more).save(force_insert=True)
+            self._connection.patiently(insert)
 
     def _find(self, document: Any, kind: type[Record], **query: Any) -> list[Record]:
+        def find(_: bool) -> list[Any]:
+            return list(document.objects(**query).order_by("pk").as_pymongo())
+
         with self._reading():
-            found = document.objects(**query).order_by("pk").as_pymongo()
-            return [record_of(kind, document, raw) for raw in found]
+            return [record_of(kind, document, raw) for raw in self._connection.patiently(find)]
 
     def _one(self, document: Any, kind: type[Record], key: str) -> Record | None:
         with self._reading():
-            found = next(iter(document.objects(pk=key).as_pymongo()), None)
+            found = self._connection.patiently(lambda _: _raw(document, key))
         return None if found is None else record_of(kind, document, found)
 
     def _set(self, document: Any, query: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-        """Set fields of the one document that a query finds; False if it finds none."""
+        """Set fields of the one document that a query finds by its ``pk``; False if it finds none.
+
+        Where the answer to an earlier try was lost, it is True if the fields are as asked.
+        """
+        changes = {f"set__{name}": value for name, value in fields.items()}
+
+        def update(again: bool) -> bool:
+            if document.objects(**query).update_one(**changes):
+                return True
+            return again and self._holds(document, query["pk"], stored_form(document, fields))
+
         with self.step():
-            changes = {f"set__{name}": value for name, value in fields.items()}
-            return bool(document.objects(**query).update_one(**changes))
+            return self._connection.patiently(update)
+
+    def _delete(self, document: Any, **query: Any) -> bool:
+        """Delete what a query finds; True if that was anything, in this try or perhaps before."""
+
+        def delete(again: bool) -> bool:
+            return bool(document.objects(**query).delete()) or again
+
+        with self.step():
+            return self._connection.patiently(delete)
+
+    def _holds(self, document: Any, key: str, fields: Mapping[str, Any]) -> bool:
+        """Tell whether a document is there, and has fields as they lie in the database."""
+        found = _raw(document, key)
+        return found is not None and all(found.get(name) == fields[name] for name in fields)
+
+
+def _raw(document: Any, key: str) -> Any:
+    return next(iter(document.objects(pk=key).as_pymongo()), None)
 
 
 def now() -> datetime:

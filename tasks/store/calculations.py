@@ -182,10 +182,9 @@ class CalculationRecords(StoreBase):
         """
         leases = self._documents.leases
         try:
-            with self.step():
-                leases(id=key, owner=owner, since=now()).save(force_insert=True)
+            self._save(leases(id=key, owner=owner, since=now()))
         except NotUniqueError:
-            held = leases.objects(pk=key).first()
+            held = self._connection.patiently(lambda _: leases.objects(pk=key).first())
             if held is None or not _left_over(held, owner):
                 return False
             query = {"pk": key, "owner": held.owner}

@@ -6,27 +6,32 @@ import re
 import secrets
 import sqlite3
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import mongoengine
-from bson.errors import BSONError
 from mongoengine.connection import get_db
-from pymongo.errors import PyMongoError
 
 from leadline.tasks.errors import StoreError, StoreServerError
 from leadline.tasks.store.embedded import EmbeddedClient
 from leadline.tasks.store.lock import WriterLock
+from leadline.tasks.store.patience import Patience
 from leadline.tasks.store.rows import Rows
+from leadline.tasks.store.server_errors import explained
+
+T = TypeVar("T")
 
 DATABASE = "leadline"
 INBOX = "inbox"
-_TIMEOUT_MS = 5000
-_UNFIT = (mongoengine.errors.ValidationError, BSONError)
-"""What a record raises that no database takes; neither is of its library's base class."""
+_LIMITS_MS = {
+    "serverSelectionTimeoutMS": 5_000,
+    "connectTimeoutMS": 5_000,
+    "socketTimeoutMS": 30_000,
+}
+"""How long one try waits for a server, unless the URI says otherwise; pymongo's own is for ever."""
 _HOST = r"(\[[0-9a-fA-F:]+\]|[\w.-]+)(:\d+)?"
 _ADDRESS = re.compile(rf"{_HOST}(,{_HOST})*(/[\w.-]*)?")
 
@@ -48,6 +53,9 @@ class Connection(Protocol):
 
     def reading(self) -> AbstractContextManager[None]:
         """Group reads: one state of the database where it can show one."""
+
+    def patiently(self, operation: Callable[[bool], T]) -> T:
+        """Carry an operation through; it is told whether an earlier try may have been done."""
 
     def close(self) -> None:
         """Close, and let the next writer in."""
@@ -89,6 +97,10 @@ class EmbeddedConnection:
         """Return a context whose reads see one state."""
         return self._rows.reading()
 
+    def patiently(self, operation: Callable[[bool], T]) -> T:
+        """Carry an operation out: a file answers at once."""
+        return operation(False)
+
     def close(self) -> None:
         """Close the file and let the next writer in."""
         mongoengine.disconnect(self.alias)
@@ -103,6 +115,8 @@ class EmbeddedConnection:
 class ServerConnection:
     """A MongoDB server; every write waits for the majority and the journal.
 
+    Opening it waits for nothing; what is done with it then waits as ``patience`` says.
+
     Raises
     ------
     StoreServerError
@@ -110,19 +124,17 @@ class ServerConnection:
         the URI: passwords stand in it.
     """
 
-    def __init__(self, uri: str, *, write: bool) -> None:
+    def __init__(self, uri: str, *, write: bool, patience: Patience | None = None) -> None:
         self.alias = f"leadline-{secrets.token_hex(8)}"
         self.location = masked(uri)
         self.write = write
+        self._patience = patience or Patience()
         self._connect(uri)
         try:
-            found = self.database.client.server_info()
-        except Exception as error:  # what is no server of MongoDB's kind may raise anything
+            found = self._server_info()
+        except BaseException:
             mongoengine.disconnect(self.alias)
-            raise StoreServerError(
-                f"{self.location} does not answer ({type(error).__name__}); "
-                "check that the server runs, the host, the port, the user and the password"
-            ) from None
+            raise
         product = "FerretDB" if "ferretdb" in found else "MongoDB"
         self.kind = f"{product} {found.get('version', 'of unknown version')}"
 
@@ -139,9 +151,26 @@ class ServerConnection:
         """Return a context that groups nothing."""
         return nullcontext()
 
+    def patiently(self, operation: Callable[[bool], T]) -> T:
+        """Carry an operation through as patience says."""
+        return self._patience.through(self.location, operation)
+
     def close(self) -> None:
         """Close the connection."""
         mongoengine.disconnect(self.alias)
+
+    def _server_info(self) -> Any:
+        """Ask the server what it is."""
+        try:
+            with explained(self.location):
+                return self.database.client.server_info()
+        except StoreError as error:
+            raise error from None  # what caused it may hold the password
+        except Exception as error:  # what is no server of MongoDB's kind may raise anything
+            raise StoreServerError(
+                f"{self.location} does not answer as MongoDB does ({type(error).__name__}); "
+                "check the host and the port"
+            ) from None
 
     def _connect(self, uri: str) -> None:
         try:
@@ -155,7 +184,7 @@ class ServerConnection:
                     uuidRepresentation="standard",
                     w="majority",
                     journal=True,
-                    **_waiting(uri),
+                    **_limits(uri),
                 )
         except Exception as error:  # whatever it is, its text may hold the password
             raise StoreServerError(
@@ -175,27 +204,10 @@ def masked(uri: str) -> str:
     return f"{scheme}://{'***@' if credentials else ''}{shown}"
 
 
-def _waiting(uri: str) -> dict[str, int]:
-    named = "serverselectiontimeoutms" in uri.lower()
-    return {} if named else {"serverSelectionTimeoutMS": _TIMEOUT_MS}
+def _limits(uri: str) -> dict[str, int]:
+    return {name: ms for name, ms in _LIMITS_MS.items() if name.lower() not in uri.lower()}
 
 
 def _database_of(uri: str) -> str:
     address = uri.partition("://")[2].rpartition("@")[2].partition("?")[0]
     return address.partition("/")[2] or DATABASE
-
-
-@contextmanager
-def explained(location: str) -> Iterator[None]:
-    """Turn what a database library raises into errors of leadline; NotUniqueError stays."""
-    try:
-        yield
-    except mongoengine.errors.NotUniqueError:
-        raise
-    except PyMongoError as error:
-        raise StoreServerError(f"{location} refused ({type(error).__name__}): {error}") from error
-    except (*_UNFIT, mongoengine.errors.MongoEngineException) as error:
-        raise StoreError(
-            f"a record cannot be stored in {location} ({type(error).__name__}): {error}; large "
-            "things belong among the artefacts"
-        ) from error

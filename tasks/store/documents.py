@@ -216,6 +216,15 @@ def values_of(record: Any) -> dict[str, Any]:
     return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
 
 
+def stored_form(document: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a record as they lie in the database."""
+    known = {name: document._fields[name] for name in fields}
+    return {
+        field.db_field: None if fields[name] is None else field.to_mongo(fields[name])
+        for name, field in known.items()
+    }
+
+
 def record_of(kind: type[Record], document: Any, raw: Mapping[str, Any]) -> Record:
     """Rebuild a record from what the database gave.
 

@@ -37,7 +37,7 @@ class EventRecords(StoreBase):
         inbox = self._documents.inbox
         with self.step():
             found = self._find(inbox, Message, **within(campaign))
-            taken = [each for each in found if inbox.objects(pk=each.id).delete()]
+            taken = [each for each in found if self._delete(inbox, pk=each.id)]
             for each in taken:
                 details = {"payload": each.payload, "sender": each.sender}
                 self.log(campaign, f"inbox.{each.kind}", each.id, details)

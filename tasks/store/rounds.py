@@ -54,7 +54,7 @@ class RoundRecords(StructureRecords):
             self.put_structures(structures)
             self._put_proposals(key, proposals)
             if surrogate is not None:
-                self._documents.surrogates.objects(pk=key).delete()
+                self._delete(self._documents.surrogates, pk=key)
                 self._insert(self._documents.surrogates, surrogate, id=key)
             try:
                 self._insert(self._documents.rounds, made, id=key)
@@ -135,7 +135,7 @@ class RoundRecords(StructureRecords):
         return self._one(self._documents.surrogates, SurrogateRecord, key)
 
     def _put_proposals(self, key: str, proposals: Sequence[Proposal]) -> None:
-        self._documents.proposals.objects(**within(key)).delete()
+        self._delete(self._documents.proposals, **within(key))
         for proposal in proposals:
             self._insert(self._documents.proposals, proposal, id=proposal_id(proposal))
 

@@ -15,6 +15,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from leadline.tasks.errors import StoreServerError
+from leadline.tasks.store.server_errors import is_away, is_denied
 
 _DATE = datetime(2026, 2, 3, 4, 5, 6, 789_000, tzinfo=UTC)
 _FLOATS = [0.1 + 0.2, 5e-324, 1.7976931348623157e308, -1e-7, 2.0**53 + 2]
@@ -29,12 +30,12 @@ def check_server(database: Any, kind: str) -> None:
     ------
     StoreServerError
         If an answer is wrong, naming the probes that failed.
+    PyMongoError
+        If the server is away, or allows this user nothing.
     """
     scratch = database[f"selftest_{secrets.token_hex(4)}"]
-    try:
-        wrong = [name for name, probe in _PROBES.items() if not _holds(probe, scratch)]
-    finally:
-        scratch.drop()
+    wrong = [name for name, probe in _PROBES.items() if not _holds(probe, scratch)]
+    scratch.drop()
     if wrong:
         raise StoreServerError(
             f"{kind} does not answer as MongoDB does: {', '.join(wrong)}; "
@@ -46,7 +47,11 @@ def _holds(probe: Probe, scratch: Any) -> bool:
     scratch.delete_many({})
     try:
         return probe(scratch)
-    except PyMongoError:
+    except PyMongoError as error:
+        if is_away(error) or is_denied(error):
+            raise  # says nothing of how it answers
+        return False
+    except (LookupError, TypeError):  # what was inserted is not there
         return False
 
 

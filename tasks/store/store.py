@@ -13,16 +13,13 @@ from typing import Self
 from leadline.tasks.store.artefacts import Artefacts
 from leadline.tasks.store.calculations import CalculationRecords
 from leadline.tasks.store.campaigns import CampaignRecords
-from leadline.tasks.store.connection import (
-    Connection,
-    EmbeddedConnection,
-    ServerConnection,
-    explained,
-)
+from leadline.tasks.store.connection import Connection, EmbeddedConnection, ServerConnection
 from leadline.tasks.store.documents import documents
 from leadline.tasks.store.events import EventRecords
+from leadline.tasks.store.patience import Patience
 from leadline.tasks.store.rounds import RoundRecords
 from leadline.tasks.store.selftest import check_server
+from leadline.tasks.store.server_errors import explained
 
 FOLDER = Path(".leadline")
 
@@ -72,6 +69,7 @@ def open_store(
     write: bool = True,
     self_test: bool = True,
     artefacts: str | None = None,
+    patience: Patience | None = None,
 ) -> Store:
     """Open the store of a server, or the embedded store of a folder.
 
@@ -87,19 +85,23 @@ def open_store(
         Whether a store opened for writing must first prove that it answers right.
     artefacts
         Path or fsspec URL of the artefacts; ``artefacts`` in ``directory`` if None.
+    patience
+        How an open store waits for a server that goes away; None waits for nothing.
 
     Raises
     ------
     StoreLockedError
         If another process writes to the embedded store.
     StoreServerError
-        If the server is away, or answers wrongly.
+        If the server is away, refuses, or answers wrongly.
     StoreError
         If the folder or its file cannot be used.
     """
     folder = Path(directory or FOLDER)
     connection = (
-        ServerConnection(uri, write=write) if uri else EmbeddedConnection(folder, write=write)
+        ServerConnection(uri, write=write, patience=patience)
+        if uri
+        else EmbeddedConnection(folder, write=write)
     )
     try:
         if write and self_test:
