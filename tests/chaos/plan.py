@@ -114,15 +114,15 @@ class Plan:
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "static": {"engine": {"name": "moody-emt", "seconds": 0.3}},
+        "static": {"engine": {"name": "moody-emt", "seconds": 0.5}},
         "relaxed": {
-            "engine": {"name": "moody-emt", "seconds": 0.04},
+            "engine": {"name": "moody-emt", "seconds": 0.05},
             "recipe": {"name": "relax", "fmax": 0.05},
         },
         "failing": {
             "engine": {
                 "name": "moody-emt",
-                "seconds": 0.3,
+                "seconds": 0.5,
                 "fails": ["AuCu3", "Au2Cu"],
                 "nan": ["Au2Cu2"],
             }

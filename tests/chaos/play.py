@@ -29,8 +29,9 @@ def play(stage: Stage, plan: Plan) -> None:
                     break
             time.sleep(step.pause)
             stage.note(FAULTS[step.fault](stage, step))
-        stage.ensure_driver()
-        stage.await_end()
+        if stage.driver is not None or not stage.is_over:
+            stage.ensure_driver()
+            stage.await_end()
         stage.collect()
 
 

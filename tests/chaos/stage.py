@@ -23,6 +23,7 @@ from leadline.flows.server_register import Register
 from leadline.tasks.calculation import Result
 from leadline.tasks.compute import processes
 from leadline.tasks.compute.attempt_files import Running, is_signed_off, read_result, turns
+from leadline.tasks.store.lock import HOLDER
 from leadline.tasks.store.records import CalculationState, CampaignState
 from leadline.tasks.store.store import Store, open_store
 
@@ -200,6 +201,12 @@ class Stage:
             return False
         with self.opened() as store:
             return any(each.state is CampaignState.STOPPED for each in store.campaigns())
+
+    def holder(self) -> int | None:
+        """Return the process that holds the store for writing."""
+        with suppress(OSError, ValueError, KeyError):
+            return int(json.loads((self.store / HOLDER).read_text())["pid"])
+        return None
 
     def done(self) -> frozenset[str]:
         """Return the calculations whose answer is recorded."""
