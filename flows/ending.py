@@ -67,6 +67,7 @@ def summary_of(
         random_expected=expected_random_draws(pool, counted, counted) if counted else None,
         entries=hull_entries(assessment, book),
         failed=book.count(CalculationState.QUARANTINED),
+        free=len(book.proposals) - len(book.picks),
         waiting=waiting,
         verdict={"stop": verdict.stop, "rule": verdict.rule, "evidence": dict(verdict.evidence)},
     )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
 
-from leadline.flows.prefect_server import prefect_server
+from leadline.flows.prefect_server import PrefectServer, prefect_server
+from leadline.flows.prefect_trouble import reason_of
 from leadline.flows.progress import ProgressDisplay
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.summary import CampaignSummary
-from leadline.flows.watching import DISPLAY, SUMMARY
+from leadline.flows.watching import DISPLAY, ERROR, SUMMARY
 from leadline.surrogate.errors import LeadlineError
+from leadline.tasks.errors import PrefectServerError
 
 
 def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | None) -> None:
@@ -24,18 +26,37 @@ def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | No
 
         with ProgressDisplay() as display, _shown_on(display):
             display.note(server.words)
-            try:
-                summary = campaign(spec, calculations, hours)
-            except LeadlineError:
-                raise
-            except Exception as error:
-                # A Prefect server that went away cannot take down what is in the store.
-                ended = SUMMARY.get()
-                if ended is None:
-                    raise
-                summary = ended
-                display.note(f"Prefect did not record the end of this run: {error}")
+            summary = _whatever_prefect_makes_of_it(
+                lambda: campaign(spec, calculations, hours), display, server
+            )
     print_summary(summary, str(_report(spec)))
+
+
+def _whatever_prefect_makes_of_it(
+    run: Callable[[], CampaignSummary], display: ProgressDisplay, server: PrefectServer
+) -> CampaignSummary:
+    """Return what a run came to, or raise what ended it: a server that is away does neither."""
+    SUMMARY.set(None)
+    ERROR.set(None)
+    try:
+        return run()
+    except Exception as error:
+        ended, cause = SUMMARY.get(), ERROR.get()
+        if cause is not None and cause is not error:
+            raise cause from None
+        if cause is not None or isinstance(error, LeadlineError):
+            raise
+        if ended is None:
+            raise PrefectServerError(
+                f"Prefect's server at {server.url} did not take this run: {reason_of(error)}. "
+                "Nothing was started and nothing is lost; see that the server answers, and run "
+                "again"
+            ) from error
+        display.note(
+            f"Prefect's server did not record the end of this run: {reason_of(error)}. The "
+            "campaign itself ended as it says here, and the store has all of it"
+        )
+        return ended
 
 
 def print_summary(summary: CampaignSummary, report: str) -> None:
@@ -50,6 +71,7 @@ def print_summary(summary: CampaignSummary, report: str) -> None:
         f"Computed {summary.computed} of {summary.pool} candidates"
         + (f"; {summary.failed} in quarantine" if summary.failed else "")
         + "."
+        + (f" Not counted: {summary.free} elements and imported results." if summary.free else "")
     )
     if summary.random_expected is not None:
         console.print(
@@ -72,7 +94,7 @@ def _table(summary: CampaignSummary) -> Table:
     table.add_column("formation energy (eV/atom)" if hull else "value", justify="right")
     if hull:
         table.add_column("above hull (meV/atom)", justify="right")
-    table.add_column("calculation", justify="right")
+    table.add_column("found by calculation", justify="right")
     for each in summary.found:
         above = [f"{(each.energy_above_hull or 0.0) * 1e3:.2f}"] if hull else []
         nth = str(each.nth) if each.nth else "known"

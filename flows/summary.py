@@ -46,6 +46,8 @@ class CampaignSummary:
         structures with total energies in eV.
     failed
         Calculations in quarantine.
+    free
+        Elements and imported results, which count against no budget.
     waiting
         Why a calculation waits for a person, by its id.
     """
@@ -59,6 +61,7 @@ class CampaignSummary:
     random_expected: float | None
     entries: tuple[ComputedStructureEntry, ...] = ()
     failed: int = 0
+    free: int = 0
     waiting: Mapping[str, str] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
 

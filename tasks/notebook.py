@@ -144,10 +144,20 @@ class Notebook:
         ]
 
     def nth(self) -> dict[str, int]:
-        """Return the place of each pick's answer among the campaign's answers, from 1."""
-        picked = {each.structure for each in self.picks}
-        order = [each.structure for each in self.answers if each.structure in picked]
-        return {structure: place for place, structure in enumerate(order, start=1)}
+        """Return the place of each pick's answer among the campaign's answers, from 1.
+
+        By the end of the engine, not by when this process heard of it: so the run
+        that computes and those who read it later count alike.
+        """
+        ends = {
+            each.structure: _end(self.calculations[each.calculation])
+            for each in self.picks
+            if each.calculation and self.answer_of(each)
+        }
+        return {
+            structure: place
+            for place, structure in enumerate(sorted(ends, key=ends.__getitem__), start=1)
+        }
 
     def answer_of(self, proposal: Proposal) -> Answer | None:
         """Return the answer of a proposal, or None."""

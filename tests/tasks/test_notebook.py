@@ -76,6 +76,10 @@ def test_a_live_notebook_is_what_a_resumed_driver_reads(records: Records) -> Non
     for record in sorted(book.calculations.values(), key=lambda each: each.times.get("end", 0.0)):
         live.take_in(record)
     assert live == book
+    late = Notebook(proposals=book.proposals, structures=book.structures)
+    for record in reversed(book.calculations.values()):
+        late.take_in(record)
+    assert late.nth() == book.nth()
 
 
 def test_formation_energies_and_the_hull(records: Records) -> None:
