@@ -74,9 +74,7 @@ class Loop:
         )
         self.after_assessing: Callable[[], None] = lambda: None
         if bench.desk.judge is not None:
-            for each in self.book.answers:
-                if each.phase == each.structure and each.final is not None:
-                    bench.desk.judge.knows(each.structure, each.final)
+            bench.desk.judge.remembers(self.book.answers)
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from leadline.tasks.calculation import Failure, FailureKind, Request, Result
+from leadline.tasks.calculation import Failure, FailureKind, Request
 from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, take_over
 from leadline.tasks.compute.attempt_files import calculation_folder, turns
 from leadline.tasks.compute.dispatcher import IDLE, NOT_STARTED, Dispatcher, see_to_end
@@ -26,10 +26,10 @@ from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import Attempt, Calculation, CalculationState
 from leadline.tasks.store.store import Store
+from leadline.tasks.taking_in import take_in
 
 MOVES_POLL = 0.5
 """Seconds between two looks at a calculation that another driver has claimed."""
-ENDS = {FailureKind.REMOTE: CalculationState.CUT, FailureKind.CANCELLED: CalculationState.CANCELLED}
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Desk:
             return "" if moved else "another driver has claimed it"
         request = self._request(record, attempt, standing)
         with self.dispatcher.run(request, cancelled) as result:
-            self._record(record, attempt.number, result)
+            take_in(self.store, self.judge, record, attempt.number, result)
         return ""
 
     def _settled(self, folder: Path, cancelled: Callable[[], bool]) -> Standing:
@@ -173,25 +173,6 @@ class Desk:
             keep=self.keep,
         )
 
-    def _record(self, record: Calculation, attempt: int, result: Result) -> None:
-        """Store what an attempt gave: the file stands already, the record follows."""
-        if result.complete:
-            with self.store.step():
-                self._settle(record, result)
-                self.store.finish(record.id, attempt, result)
-            return
-        failure = result.failure or Failure(
-            FailureKind.PHYSICS, "unconverged", "the engine ended without converging"
-        )
-        state = ENDS.get(failure.kind, CalculationState.FAILED)
-        self.store.fail(record.id, attempt, failure, state, times=result.times)
-
-    def _settle(self, record: Calculation, result: Result) -> None:
-        """Relate the structure before its answer counts: a server has no transactions."""
-        asked = self.store.structure(record.structure)
-        if self.judge and asked and result.structure:
-            self.judge.settle(asked, result.structure)
-
     def _reattach(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
         """Take in what an earlier driver started; return why, if nothing can be told yet."""
         folder, attempt = self.folder(record.id), record.attempts[-1]
@@ -200,7 +181,7 @@ class Desk:
             return standing.why
         left = standing.result
         if left is not None and (left.complete or left.attempt == attempt.number):
-            self._record(record, attempt.number, left)
+            take_in(self.store, self.judge, record, attempt.number, left)
             return ""
         started = attempt.number in standing.attempts
         if not started and not self._is_dropped(attempt):

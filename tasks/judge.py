@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Any
 
 from pymatgen.core import Structure
 
+from leadline.tasks.answers import Answer
 from leadline.tasks.crystals import Crystals
 from leadline.tasks.match import left_prototype
 from leadline.tasks.store.records import StructureRecord
@@ -36,6 +37,12 @@ class Judge:
         relaxed = from_plain(final)
         self._phases[structure] = relaxed
         self._crystals.keep(relaxed, structure)
+
+    def remembers(self, answers: Iterable[Answer]) -> None:
+        """Take in the phases among the answers of a campaign."""
+        for each in answers:
+            if each.phase == each.structure and each.final is not None:
+                self.knows(each.structure, each.final)
 
     def settle(self, asked: StructureRecord, final: Mapping[str, Any]) -> None:
         """Record the phase that a structure relaxed to, and whether it left its prototype.

@@ -1,0 +1,45 @@
+"""What an attempt left in its folder becomes a record: an answer, or why there is none."""
+
+from __future__ import annotations
+
+from leadline.tasks.calculation import Failure, FailureKind, Result
+from leadline.tasks.judge import Judge
+from leadline.tasks.store.records import Calculation, CalculationState
+from leadline.tasks.store.store import Store
+
+ENDS = {FailureKind.REMOTE: CalculationState.CUT, FailureKind.CANCELLED: CalculationState.CANCELLED}
+
+
+def take_in(
+    store: Store, judge: Judge | None, record: Calculation, attempt: int, result: Result
+) -> None:
+    """Store what an attempt gave: the file stands already, the record follows.
+
+    Parameters
+    ----------
+    store, record
+        Where, and which calculation.
+    judge
+        Says what became of a relaxed structure; None where nothing relaxes.
+    attempt, result
+        Number of the attempt that is claimed, and what came of it; an answer may
+        be an earlier attempt's.
+
+    Raises
+    ------
+    ConflictError
+        If another driver recorded the end of that attempt first.
+    """
+    if not result.complete:
+        failure = result.failure or Failure(
+            FailureKind.PHYSICS, "unconverged", "the engine ended without converging"
+        )
+        state = ENDS.get(failure.kind, CalculationState.FAILED)
+        store.fail(record.id, attempt, failure, state, times=result.times)
+        return
+    with store.step():
+        # Its structure is related before its answer counts: a server has no transactions.
+        asked = store.structure(record.structure)
+        if judge and asked and result.structure:
+            judge.settle(asked, result.structure)
+        store.finish(record.id, attempt, result)
