@@ -235,12 +235,12 @@ def test_a_scheduler_that_goes_away_is_a_remote_failure(ask: Asking, observe: Ob
         impatient = {"distributed.comm.timeouts.connect": "1s"}
         profile = profile_of(address).model_copy(update={"dask": impatient})
         with dask_worker(address), open_cluster(profile) as cluster:
-            pid = cluster.client.run_on_scheduler(os.getpid)
+            alive = [cluster.client.run_on_scheduler(os.getpid)]
 
             def killed_once_acting() -> bool:
-                observe.acting(ask())
-                if psutil.pid_exists(pid):
-                    os.kill(pid, signal.SIGKILL)
+                if alive:
+                    observe.acting(ask())
+                    os.kill(alive.pop(), signal.SIGKILL)
                 return False
 
             dispatcher = Dispatcher(cluster.client)
