@@ -15,6 +15,7 @@ from leadline.flows.lease import Lease, leased
 from leadline.flows.spec import CampaignSpec, GivenReferences, HullObjective
 from leadline.flows.spec_changes import enrol
 from leadline.flows.store_of import open_for, store_folder
+from leadline.flows.watching import Watcher
 from leadline.surrogate.batch import Shares
 from leadline.surrogate.descriptors.auto import choose
 from leadline.surrogate.descriptors.descriptor import Descriptor
@@ -40,6 +41,7 @@ from leadline.tasks.propose import ProposeSettings
 from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.recipes.table import recipe
 from leadline.tasks.store.owner import this_process
+from leadline.tasks.store.patience import Patience
 from leadline.tasks.store.store import Store
 from leadline.tasks.viewing import problem_of
 
@@ -159,12 +161,13 @@ def parts_of(spec: CampaignSpec) -> Parts:
 
 
 @contextmanager
-def opened(spec: CampaignSpec) -> Iterator[Bench]:
+def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
     """Open everything that a campaign works with; refuse before anything is spent."""
     parts = parts_of(spec)
     folder = store_folder()
     with ExitStack() as stack:
-        store = stack.enter_context(open_for(spec.store))
+        patience = Patience(spec.store.patience * 3600, watch.note, lambda: watch.stop_now)
+        store = stack.enter_context(open_for(spec.store, patience=patience))
         parts.engine.check(parts.elements)
         file = parts.built(folder)
         parts.engine.check(frozenset(file.elements))

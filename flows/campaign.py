@@ -48,7 +48,7 @@ def campaign(
     LeadlineError
         If the campaign cannot run as it is set up: nothing is lost.
     """
-    with watcher() as watch, opened(spec) as bench, cancelled_in_prefect(watch):
+    with watcher() as watch, opened(spec, watch) as bench, cancelled_in_prefect(watch):
         loop = Loop(bench, RunLimits(calculations, hours), watch)
         with published(loop):
             summary = _searched(loop)

@@ -245,6 +245,11 @@ class StoreSpec(Section):
         pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$",
         description="environment variable or Prefect secret block that holds the MongoDB URI",
     )
+    patience: Hours = Field(
+        default=24.0,
+        ge=0,
+        description="hours that a run waits for a database server that went away",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from leadline.flows.spec import StoreSpec
 from leadline.tasks.errors import InputError
+from leadline.tasks.store.patience import Patience
 from leadline.tasks.store.store import Store, open_store
 
 URI = "LEADLINE_MONGODB_URI"
@@ -14,11 +15,13 @@ FOLDER = "LEADLINE_STORE"
 DEFAULT = Path(".leadline")
 
 
-def open_for(spec: StoreSpec | None = None, *, write: bool = True) -> Store:
+def open_for(
+    spec: StoreSpec | None = None, *, write: bool = True, patience: Patience | None = None
+) -> Store:
     """Open the store: ``store.uri_from``, else ``LEADLINE_MONGODB_URI``, else a folder.
 
     The folder is ``LEADLINE_STORE`` (what ``--store`` sets), or ``.leadline`` of the
-    working folder.
+    working folder. ``patience`` is how the open store waits for a server that goes away.
 
     Raises
     ------
@@ -27,7 +30,7 @@ def open_for(spec: StoreSpec | None = None, *, write: bool = True) -> Store:
     """
     folder = store_folder()
     uri = secret(spec.uri_from) if spec and spec.uri_from else os.environ.get(URI)
-    return open_store(uri, folder, write=write)
+    return open_store(uri, folder, write=write, patience=patience)
 
 
 def store_folder() -> Path:
