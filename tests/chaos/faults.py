@@ -7,12 +7,13 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from threading import Timer
 from types import MappingProxyType
 from typing import TypeVar
 
 import psutil
 from plan import Step
-from stage import PATIENCE, Stage
+from stage import LAST_WORDS, PATIENCE, Stage
 
 T = TypeVar("T")
 Fault = Callable[[Stage, Step], str]
@@ -23,8 +24,15 @@ def kill_driver(stage: Stage, step: Step) -> str:
     return "the driver was killed"
 
 
+def kill_all(stage: Stage, step: Step) -> str:
+    """End all processes at once, as a power cut does, but for what the disk holds."""
+    stage.ensure_driver()
+    killed = stage.kill_all()
+    return f"{killed} processes were killed: all there are"
+
+
 def stop_driver(stage: Stage, step: Step) -> str:
-    return _paused(psutil.Process(stage.ensure_driver().pid), step, "the driver")
+    return _paused(stage, psutil.Process(stage.ensure_driver().pid), step, "the driver")
 
 
 def kill_stopped_driver(stage: Stage, step: Step) -> str:
@@ -55,7 +63,12 @@ def interrupt(stage: Stage, step: Step) -> str:
 
 
 def interrupt_twice(stage: Stage, step: Step) -> str:
-    return _asked(stage, signal.SIGINT, again_after=step.draw)
+    words = _asked(stage, signal.SIGINT, again_after=step.draw)
+    if "stopping at once" in stage.words(stage.runs) and not _await(
+        lambda: not stage.engines(), LAST_WORDS
+    ):
+        stage.wrong("engines go on although the driver was told to stop at once")
+    return words
 
 
 def terminate(stage: Stage, step: Step) -> str:
@@ -67,7 +80,7 @@ def kill_worker(stage: Stage, step: Step) -> str:
 
 
 def stop_worker(stage: Stage, step: Step) -> str:
-    return _paused(_one(_there(stage, stage.workers), step), step, "a worker")
+    return _paused(stage, _one(_there(stage, stage.workers), step), step, "a worker")
 
 
 def kill_nursery(stage: Stage, step: Step) -> str:
@@ -87,7 +100,7 @@ def kill_guardian(stage: Stage, step: Step) -> str:
 def stop_guardian(stage: Stage, step: Step) -> str:
     running = _one(_there(stage, stage.guarded), step)
     process = psutil.Process(running.pid) if running else None
-    return _paused(process, step, "a guardian")
+    return _paused(stage, process, step, "a guardian")
 
 
 def kill_engine(stage: Stage, step: Step) -> str:
@@ -95,7 +108,7 @@ def kill_engine(stage: Stage, step: Step) -> str:
 
 
 def stop_engine(stage: Stage, step: Step) -> str:
-    return _paused(_one(_there(stage, stage.engines), step), step, "an engine")
+    return _paused(stage, _one(_there(stage, stage.engines), step), step, "an engine")
 
 
 def cut_result(stage: Stage, step: Step) -> str:
@@ -141,12 +154,12 @@ def second_driver(stage: Stage, step: Step) -> str:
 
 def stop_scheduler(stage: Stage, step: Step) -> str:
     scheduler = psutil.Process(stage.yard.scheduler.pid) if stage.yard else None
-    return _paused(scheduler, step, "the Dask scheduler")
+    return _paused(stage, scheduler, step, "the Dask scheduler")
 
 
 def kill_scheduler(stage: Stage, step: Step) -> str:
     assert stage.yard is not None
-    stage.yard.restart_scheduler()
+    stage.yard.scheduler.kill()
     return "the Dask scheduler was killed, and another started"
 
 
@@ -157,7 +170,7 @@ def kill_driver_for_long(stage: Stage, step: Step) -> str:
 
 
 def stop_prefect_server(stage: Stage, step: Step) -> str:
-    return _paused(stage.prefect_server(), step, "the Prefect server")
+    return _paused(stage, stage.prefect_server(), step, "the Prefect server")
 
 
 def kill_prefect_server(stage: Stage, step: Step) -> str:
@@ -168,6 +181,7 @@ def kill_prefect_server(stage: Stage, step: Step) -> str:
 FAULTS: Mapping[str, Fault] = MappingProxyType(
     {
         "kill driver": kill_driver,
+        "kill all": kill_all,
         "stop driver": stop_driver,
         "kill stopped driver": kill_stopped_driver,
         "kill driver in its start": kill_driver_in_its_start,
@@ -217,14 +231,23 @@ def _killed(found: Sequence[psutil.Process], step: Step, what: str) -> str:
     return f"{what} was killed, process {process.pid}"
 
 
-def _paused(process: psutil.Process | None, step: Step, what: str) -> str:
+def _paused(stage: Stage, process: psutil.Process | None, step: Step, what: str) -> str:
     if process is None:
         return f"{what} could not be stopped: none is there"
     with suppress(psutil.Error):
         process.suspend()
-        time.sleep(step.seconds)
+    end = Timer(step.seconds, _resume, [process])
+    end.start()
+    stage.timers.append(end)
+    if not step.overlaps:
+        end.join()
+    still = ", and is so still" if step.overlaps else ""
+    return f"{what} was stopped for {step.seconds} s, process {process.pid}{still}"
+
+
+def _resume(process: psutil.Process) -> None:
+    with suppress(psutil.Error):
         process.resume()
-    return f"{what} was stopped for {step.seconds} s, process {process.pid}"
 
 
 def _asked(stage: Stage, number: signal.Signals, again_after: float | None = None) -> str:
@@ -239,7 +262,8 @@ def _asked(stage: Stage, number: signal.Signals, again_after: float | None = Non
     return f"the driver was asked to end by {number.name}{twice}"
 
 
-def _await(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not reached() and time.monotonic() < deadline:
+def _await(reached: Callable[[], bool], seconds: float = PATIENCE) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (over := reached()) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return over

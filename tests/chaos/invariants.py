@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from plan import BUDGET
-from stage import Stage
+from stage import LAST_WORDS, Stage
 
 from leadline.tasks.compute.attempt_files import read_result
 from leadline.tasks.store.records import CalculationState as State
@@ -28,9 +28,6 @@ LEGAL: dict[str, frozenset[str]] = {
     "quarantined": frozenset(),
 }
 """Which state of a calculation may follow which."""
-LAST_WORDS = 20.0
-"""Seconds that processes have to end after their driver."""
-
 Labels = dict[str, tuple[str, float | None]]
 
 

@@ -34,6 +34,7 @@ WEIGHTS: Mapping[str, int] = MappingProxyType(
         "cut result": 2,
         "delete caches": 1,
         "second driver": 1,
+        "kill all": 3,
     }
 )
 """Faults by name, and how often each is drawn."""
@@ -70,6 +71,8 @@ class Step:
         In [0, 1): which of several is hit.
     seconds
         How long what is stopped stays so.
+    overlaps
+        Whether the next faults come while what is stopped is still so.
     """
 
     fault: str
@@ -77,6 +80,7 @@ class Step:
     pause: float
     draw: float
     seconds: float
+    overlaps: bool
 
 
 @dataclass(frozen=True)
@@ -176,5 +180,6 @@ def _step(chance: random.Random, weights: Mapping[str, int]) -> Step:
         lines=chance.randint(0, 6),
         pause=round(chance.uniform(0, 0.5), 3),
         draw=chance.random(),
-        seconds=round(chance.uniform(1, 4), 1),
+        seconds=round(chance.uniform(1, 6), 1),
+        overlaps=chance.random() < 0.5,
     )

@@ -32,6 +32,8 @@ def play(stage: Stage, plan: Plan) -> None:
         if stage.driver is not None or not stage.is_over:
             stage.ensure_driver()
             stage.await_end()
+        for timer in stage.timers:
+            timer.join()
         stage.collect()
 
 

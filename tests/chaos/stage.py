@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
+from threading import Timer
 from typing import Any
 
 import psutil
@@ -33,6 +34,9 @@ TOKEN = "LEADLINE_CHAOS"
 """Environment variable that all processes of one stage share."""
 PATIENCE = 300.0
 """Seconds after which a run that should end is taken to hang, on a loaded machine too."""
+
+LAST_WORDS = 20.0
+"""Seconds that processes have to end after their driver."""
 
 
 @dataclass
@@ -68,6 +72,8 @@ class Stage:
     """Attempts whose guardian was killed: no end of theirs stands in the log."""
     results: dict[str, float] = field(default_factory=dict)
     """Energies of the complete results that were seen in files, by calculation."""
+    timers: list[Timer] = field(default_factory=list)
+    """What is to be resumed later."""
     _began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -182,6 +188,21 @@ class Stage:
         self.driver = None
         self.collect()
 
+    def kill_all(self) -> int:
+        """Kill all processes of this stage, until none is left; return how many."""
+        killed = 0
+        while found := self.processes():
+            killed += len(found)
+            processes.kill(found)
+        if self.driver is not None:
+            self.driver.wait()
+            self.driver = None
+        for folder, running in self.attempts():
+            if not is_signed_off(folder, running.attempt):
+                self.unguarded.add((running.calculation, running.attempt))
+        self.collect()
+        return killed
+
     def wait_for_lines(self, number: int) -> bool:
         """Wait until the engines' log has so many lines; False if the driver ended before."""
         driver, deadline = self.ensure_driver(), time.monotonic() + PATIENCE
@@ -261,7 +282,7 @@ class Stage:
     def workers(self) -> list[psutil.Process]:
         """Return the Dask workers."""
         if self.yard is not None:
-            children = psutil.Process(self.yard.nannies.pid).children()
+            children = _children(self.yard.nannies.pid)
             return sorted(
                 (each for each in children if _runs(each, "--multiprocessing-fork")), key=_age
             )
@@ -288,10 +309,9 @@ class Stage:
 
     def engines(self) -> list[psutil.Process]:
         """Return the engines that live: children of living guardians."""
-        found = []
+        found: list[psutil.Process] = []
         for running in self.guarded():
-            with suppress(psutil.Error):
-                found += psutil.Process(running.pid).children()
+            found += _children(running.pid)
         return found
 
     def prefect_server(self) -> psutil.Process | None:
@@ -304,9 +324,7 @@ class Stage:
         """End whatever is left."""
         if self.yard is not None:
             self.yard.close()
-        for process in self.processes():
-            with suppress(psutil.Error):
-                process.kill()
+        processes.kill(self.processes())
         if self.driver is not None:
             self.driver.wait()
 
@@ -315,6 +333,12 @@ def _age(process: psutil.Process) -> tuple[float, int]:
     with suppress(psutil.Error):
         return process.create_time(), process.pid
     return 0.0, process.pid
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).children()
+    return []
 
 
 def _runs(process: psutil.Process, module: str) -> bool:

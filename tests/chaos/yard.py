@@ -5,17 +5,16 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import yaml
 
 HOST = "127.0.0.1"
 WORKERS = 2
 NAME = "yard"
-UP_SECONDS = 120.0
 
 
 class Yard:
@@ -33,24 +32,18 @@ class Yard:
         self._folder, self._environment = folder, environment
         self._port = _free_port()
         self.scheduler = self._start_scheduler()
-        self.nannies = self._start(
-            "dask_worker",
-            f"tcp://{HOST}:{self._port}",
-            *("--nthreads", "1", "--nworkers", str(WORKERS)),
-            *("--local-directory", str(folder / "tmp")),
-        )
+        self.nannies = self._start_nannies()
         cluster = {"kind": "scheduler", "address": f"tcp://{HOST}:{self._port}", "timeout": 60}
         (folder / "profiles").mkdir()
         (folder / "profiles" / f"{NAME}.yaml").write_text(yaml.safe_dump({"cluster": cluster}))
-
-    def restart_scheduler(self) -> None:
-        """Kill the scheduler and start another at its address."""
-        self.scheduler.kill()
-        self.scheduler.wait()
-        self.scheduler = self._start_scheduler()
+        self._closing = Event()
+        self._keeper = Thread(target=self._keep, name="keeper of the yard", daemon=True)
+        self._keeper.start()
 
     def close(self) -> None:
         """End scheduler and workers."""
+        self._closing.set()
+        self._keeper.join()
         for process in (self.nannies, self.scheduler):
             process.terminate()
         for process in (self.nannies, self.scheduler):
@@ -59,13 +52,24 @@ class Yard:
             process.kill()
             process.wait()
 
+    def _keep(self) -> None:
+        """Start again what has ended: workers end some time after their scheduler."""
+        while not self._closing.wait(0.5):
+            if self.scheduler.poll() is not None:
+                self.scheduler = self._start_scheduler()
+            if self.nannies.poll() is not None:
+                self.nannies = self._start_nannies()
+
     def _start_scheduler(self) -> subprocess.Popen[bytes]:
-        scheduler = self._start("dask_scheduler", "--port", str(self._port))
-        deadline = time.monotonic() + UP_SECONDS
-        while not _listens(self._port) and scheduler.poll() is None:
-            assert time.monotonic() < deadline, "the Dask scheduler does not come up"
-            time.sleep(0.1)
-        return scheduler
+        return self._start("dask_scheduler", "--port", str(self._port))
+
+    def _start_nannies(self) -> subprocess.Popen[bytes]:
+        return self._start(
+            "dask_worker",
+            f"tcp://{HOST}:{self._port}",
+            *("--nthreads", "1", "--nworkers", str(WORKERS)),
+            *("--local-directory", str(self._folder / "tmp")),
+        )
 
     def _start(self, module: str, *options: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{module}.log").open("ab") as log:
@@ -87,9 +91,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-        return True
-    return False
