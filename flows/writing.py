@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+
+from leadline.tasks.writing import written_whole
+
+READABLE = 0o644
+"""Mode of what others may read, too; a temporary file is its owner's alone."""
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text under a temporary name beside its place, sync it, and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    written = Path(file.name)
-    written.chmod(0o644)
-    written.replace(path)
+    """Write a text, or leave what was there.
+
+    Raises
+    ------
+    WriteError
+        If the disk or the folder does not take it.
+    """
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(READABLE)

@@ -12,6 +12,7 @@ LeadlineError (surrogate/errors.py)
 │   │   └── StoreAwayError      it does not answer at all, or takes no writes for now
 │   ├── RecordTooLargeError     a record is larger than a database takes
 │   └── ConflictError           a record is not in the state that a change starts from
+├── WriteError                  a file that leadline makes has no room, or may not be written
 ├── SpecChangeError             a changed file would mix labels in one campaign
 ├── LeaseError                  another driver works on this campaign
 ├── PrefectServerError          no Prefect server answers, or none can be started
@@ -66,6 +67,10 @@ class RecordTooLargeError(StoreError):
 
 class ConflictError(StoreError):
     """A record is not in the state that the change asked for starts from."""
+
+
+class WriteError(LeadlineError):
+    """A file that leadline makes has no room on its disk, or may not be written."""
 
 
 class SpecChangeError(LeadlineError):

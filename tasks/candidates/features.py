@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from leadline.surrogate.descriptors.descriptor import Descriptor
 from leadline.surrogate.pool import Pool
 from leadline.surrogate.prepare import Preparation
-from leadline.tasks.candidates.pool import BLOCK, PoolFile, put_in_place
+from leadline.tasks.candidates.pool import BLOCK, PoolFile
+from leadline.tasks.writing import PART, explained_writing, put_in_place, remove_left_over
+
+_UNREADABLE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
+Kept = tuple[NDArray[np.float32], Preparation]
 
 
 def pool_features(pool: PoolFile, descriptor: Descriptor, folder: Path) -> tuple[Pool, Preparation]:
@@ -34,39 +41,68 @@ def pool_features(pool: PoolFile, descriptor: Descriptor, folder: Path) -> tuple
     ------
     DescriptorError
         If a candidate cannot be described, or none differs from another.
+    WriteError
+        If the disk is full, or the folder may not be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     key = hashlib.sha256(f"{pool.sha256} {descriptor.id}".encode()).hexdigest()[:32]
     prepared = folder / f"features-{key}.npy"
     fitted = folder / f"preparation-{key}.npz"
-    if not (prepared.exists() and fitted.exists()):
-        raw = folder / f".raw-{key}.npy"
-        _describe(pool, descriptor, raw)
-        _prepare(raw, descriptor, prepared, fitted)
-        raw.unlink()
-    features: NDArray[np.float32] = np.load(prepared, mmap_mode="r", allow_pickle=False)
+    features, preparation = _read(prepared, fitted, len(pool)) or _made(
+        pool, descriptor, prepared, fitted
+    )
     table = Pool(pool.ids, pool.formulas, pool.elements, pool.fractions, pool.sites, features)
-    return table, Preparation.load(fitted)
+    return table, preparation
+
+
+def _read(prepared: Path, fitted: Path, rows: int) -> Kept | None:
+    """Return what was kept, or None where it is missing or cut short."""
+    try:
+        features: NDArray[np.float32] = np.load(prepared, mmap_mode="r", allow_pickle=False)
+        return (features, Preparation.load(fitted)) if len(features) == rows else None
+    except _UNREADABLE:
+        return None
+
+
+def _made(pool: PoolFile, descriptor: Descriptor, prepared: Path, fitted: Path) -> Kept:
+    """Make both files in a folder of our own: two processes may do so at once."""
+    folder = prepared.parent
+    with explained_writing(prepared):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_left_over(folder)
+        with tempfile.TemporaryDirectory(prefix=".", suffix=PART, dir=folder) as name:
+            room = Path(name)
+            _describe(pool, descriptor, room / "raw.npy")
+            preparation = _prepare(room / "raw.npy", descriptor, room / prepared.name)
+            preparation.save(room / fitted.name)
+            features: NDArray[np.float32] = np.load(room / prepared.name, mmap_mode="r")
+            put_in_place(room / fitted.name, fitted)
+            put_in_place(room / prepared.name, prepared)
+    return features, preparation
 
 
 def _describe(pool: PoolFile, descriptor: Descriptor, path: Path) -> None:
-    shape = (len(pool), len(descriptor.feature_names))
-    raw = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    start = 0
-    for block in pool.blocks():
-        raw[start : start + len(block)] = descriptor.describe(block)
-        start += len(block)
-    raw.flush()
+    described = (descriptor.describe(block) for block in pool.blocks())
+    _write_rows(path, (len(pool), len(descriptor.feature_names)), described)
 
 
-def _prepare(raw: Path, descriptor: Descriptor, prepared: Path, fitted: Path) -> None:
+def _prepare(raw: Path, descriptor: Descriptor, path: Path) -> Preparation:
     features: NDArray[np.float32] = np.load(raw, mmap_mode="r", allow_pickle=False)
     preparation = Preparation.fit(features, descriptor.blocks)
     width = preparation.transform(features[:1]).shape[1]
-    temporary = prepared.with_suffix(".part")
-    out = open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(features), width))
-    for start in range(0, len(features), BLOCK):
-        out[start : start + BLOCK] = preparation.transform(features[start : start + BLOCK])
-    out.flush()
-    preparation.save(fitted)
-    put_in_place(temporary, prepared)
+    starts = range(0, len(features), BLOCK)
+    prepared = (preparation.transform(features[start : start + BLOCK]) for start in starts)
+    _write_rows(path, (len(features), width), prepared)
+    return preparation
+
+
+def _write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[NDArray[np.float32]]) -> None:
+    """Write a npy file block by block.
+
+    By plain writes: a full disk is an error then. Where a file is mapped and has
+    holes, it is a signal that ends the process.
+    """
+    header = npy.header_data_from_array_1_0(np.empty(0, dtype=np.float32)) | {"shape": shape}
+    with path.open("wb") as file:
+        npy.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype=np.float32).tobytes())

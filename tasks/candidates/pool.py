@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ from leadline.surrogate.candidate import Candidate
 from leadline.tasks.candidates.source import Drops
 from leadline.tasks.errors import CandidateError
 from leadline.tasks.structures import from_plain, to_plain
+from leadline.tasks.writing import explained_writing, put_in_place, temporary_beside
 
 BLOCK = 256
 """Candidates read, described and scored at a time."""
 BLOCKS_AT_HAND = 64
 """Blocks kept in memory while candidates are compared: about 10 MB."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
+_UNREADABLE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class PoolReport:
 
 
 class PoolFile:
-    """A pool that :class:`PoolWriter` wrote.
+    """A pool that :class:`PoolWriter` wrote; it stays open, so the file may be deleted meanwhile.
 
     Parameters
     ----------
@@ -86,13 +88,13 @@ class PoolFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with zipfile.ZipFile(path) as archive:
-                about = json.loads(archive.read("about.json"))
-                self.ids = tuple(_array(archive, "ids").astype(str).tolist())
-                self.formulas = tuple(_array(archive, "formulas").tolist())
-                self.fractions: NDArray[np.float64] = _array(archive, "fractions")
-                self.sites: NDArray[np.int64] = _array(archive, "sites")
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            self._archive = archive = zipfile.ZipFile(path)
+            about = json.loads(archive.read("about.json"))
+            self.ids = tuple(_array(archive, "ids").astype(str).tolist())
+            self.formulas = tuple(_array(archive, "formulas").tolist())
+            self.fractions: NDArray[np.float64] = _array(archive, "fractions")
+            self.sites: NDArray[np.int64] = _array(archive, "sites")
+        except _UNREADABLE as error:
             raise CandidateError(
                 f"{path} is no pool of candidates: {error}; delete it, and it is built again"
             ) from error
@@ -106,10 +108,8 @@ class PoolFile:
 
     def blocks(self) -> Iterator[list[Candidate]]:
         """Yield the candidates in order, ``BLOCK`` at a time."""
-        with zipfile.ZipFile(self.path) as archive:
-            for number in range(-(-len(self) // BLOCK)):
-                lines = archive.read(_block_name(number)).splitlines()
-                yield [_candidate(line) for line in lines]
+        for number in range(-(-len(self) // BLOCK)):
+            yield [_candidate(line) for line in self._lines(number)]
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield the candidates one by one, in order."""
@@ -132,12 +132,20 @@ class PoolFile:
         """Return the candidates with ``ids``, in that order; each block is read once."""
         rows = [self.rows[id_] for id_ in ids]
         found: dict[int, Candidate] = {}
-        with zipfile.ZipFile(self.path) as archive:
-            for number in sorted({row // BLOCK for row in rows}):
-                lines = archive.read(_block_name(number)).splitlines()
-                wanted = (row for row in set(rows) if row // BLOCK == number)
-                found.update({row: _candidate(lines[row % BLOCK]) for row in wanted})
+        for number in sorted({row // BLOCK for row in rows}):
+            lines = self._lines(number)
+            wanted = (row for row in set(rows) if row // BLOCK == number)
+            found.update({row: _candidate(lines[row % BLOCK]) for row in wanted})
         return [found[row] for row in rows]
+
+    def _lines(self, number: int) -> list[bytes]:
+        try:
+            return self._archive.read(_block_name(number)).splitlines()
+        except _UNREADABLE as error:
+            raise CandidateError(
+                f"{self.path} can no longer be read: {error}; delete it and run again: it is "
+                "built again as it was"
+            ) from error
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -149,11 +157,10 @@ class PoolWriter:
     """Writes a pool block by block; memory holds the ids, formulas and amounts alone."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        with NamedTemporaryFile(dir=folder, prefix=".pool-", suffix=".part", delete=False) as file:
-            self.temporary = Path(file.name)
-        self._archive = zipfile.ZipFile(self.temporary, "w", zipfile.ZIP_DEFLATED)
+        with explained_writing(folder / "pool"):
+            self.temporary = temporary_beside(folder / "pool")
+            self._archive = zipfile.ZipFile(self.temporary, "w", zipfile.ZIP_DEFLATED)
         self._hash = hashlib.sha256()
         self._lines: list[bytes] = []
         self._written = 0
@@ -200,14 +207,16 @@ class PoolWriter:
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
             self._write(f"{name}.npy", buffer.getvalue())
-        self._archive.close()
         path = self.folder / f"pool-{sha256}.zip"
-        put_in_place(self.temporary, path)
+        with explained_writing(path):
+            self._archive.close()
+            put_in_place(self.temporary, path)
         return PoolFile(path)
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self._archive.close()
+        with suppress(OSError):  # closing writes the table of contents, and the disk may be full
+            self._archive.close()
         self.temporary.unlink(missing_ok=True)
 
     def _block(self, number: int) -> list[bytes]:
@@ -225,7 +234,8 @@ class PoolWriter:
 
     def _write(self, name: str, content: bytes) -> None:
         entry = zipfile.ZipInfo(name, EPOCH)
-        self._archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+        with explained_writing(self.temporary):
+            self._archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
     def _elements(self) -> list[str]:
         return sorted({symbol for _, _, amounts in self._rows for symbol in amounts})
@@ -242,13 +252,6 @@ class PoolWriter:
             "fractions": counts / counts.sum(axis=1, keepdims=True),
             "sites": np.rint(counts.sum(axis=1)).astype(np.int64),
         }
-
-
-def put_in_place(temporary: Path, path: Path) -> None:
-    """Sync a finished file to the disk, then give it its name in one step."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _block_name(number: int) -> str:

@@ -183,8 +183,12 @@ def log_engine(folder: Path, event: str, running: Running, engine: int) -> None:
 def write_whole(path: Path, text: str, *, sync: bool = False) -> None:
     """Write a file by a temporary name and a rename; with ``sync`` on the disk before it shows."""
     temporary = path.with_name(f".{path.name}.{processes.host()}.{os.getpid()}")
-    _write(temporary, text, sync=sync)
-    temporary.replace(path)
+    try:
+        _write(temporary, text, sync=sync)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # half a file would take room on a full disk
+        raise
     if sync:
         _sync(path.parent)
 
@@ -235,13 +239,13 @@ def _read_turn(folder: Path, number: int) -> Running:
 
 def _link_once(path: Path, words: str) -> bool:
     temporary = path.with_name(f".{processes.host()}.{os.getpid()}")
-    _write(temporary, words, sync=True)
     try:
+        _write(temporary, words, sync=True)
         path.hardlink_to(temporary)
     except FileExistsError:
         return False
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     return True
 
 
