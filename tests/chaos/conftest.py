@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,8 @@ def theatre(
     """Plays all seeds that this session asks for, from now on."""
     calls = [getattr(item, "callspec", None) for item in request.session.items]
     seeds = [call.params["seed"] for call in calls if call and "seed" in call.params]
+    # What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     playing = Theatre(tmp_path_factory.mktemp("chaos"), JOBS)
     try:
         playing.announce(seeds)

@@ -35,6 +35,8 @@ TOKEN = "LEADLINE_CHAOS"
 PATIENCE = 300.0
 """Seconds after which a run that should end is taken to hang, on a loaded machine too."""
 
+INTERRUPTED = (130, -signal.SIGTERM)
+"""How a driver ends that was asked to before it had begun."""
 LAST_WORDS = 20.0
 """Seconds that processes have to end after their driver."""
 
@@ -165,7 +167,8 @@ class Stage:
         code, self.driver = self.driver.returncode, None
         self.note(f"driver {self.runs} ended with {code}")
         words = self.words(self.runs)
-        if code != 0 or "Traceback" in words:
+        clean = (0, *INTERRUPTED) if self.asked else (0,)
+        if code not in clean or "Traceback" in words:
             self.wrong(f"driver {self.runs} ended with {code} and said:\n{words[-3000:]}")
         return True
 
