@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _RUNS = ("prefect.flow_runs", "prefect.task_runs")
 """Loggers that tell how a run ended."""
+_SENDERS = ("prefect.events", "prefect._internal", "websockets", "EventsWorker", "APILogWorker")
+"""Loggers of what carries events and logs to Prefect's server."""
 
 
 @contextmanager
@@ -35,6 +37,25 @@ def quiet_prefect() -> Iterator[None]:
         for handler, level in before:
             handler.setLevel(level)
             handler.removeFilter(_says_no_run_failed)
+
+
+@contextmanager
+def quiet_senders() -> Iterator[None]:
+    """Keep off the console what Prefect says of a server that it cannot reach.
+
+    It prints every event that it could not send, with tracebacks between; leadline
+    says once that the server is away, and at the end what it does not know.
+    """
+    handlers = [each for each in _handlers() if isinstance(each, logging.StreamHandler)]
+    raising, logging.raiseExceptions = logging.raiseExceptions, False  # logs that cannot be sent
+    for handler in handlers:
+        handler.addFilter(_is_of_no_sender)
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = raising
+        for handler in handlers:
+            handler.removeFilter(_is_of_no_sender)
 
 
 @contextmanager
@@ -65,6 +86,10 @@ def _says_no_run_failed(record: logging.LogRecord) -> bool:
 
 def _no_task_run(record: logging.LogRecord) -> bool:
     return not record.name.startswith("prefect.task_runs")
+
+
+def _is_of_no_sender(record: logging.LogRecord) -> bool:
+    return not record.name.startswith(_SENDERS)
 
 
 def _point(handler: logging.StreamHandler[Any], stream: Any) -> None:

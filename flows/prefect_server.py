@@ -8,33 +8,32 @@ shows the record again.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
-    PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_API_URL,
-    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_HOME,
     PREFECT_SERVER_DATABASE_CONNECTION_URL,
     PREFECT_UI_URL,
     temporary_settings,
 )
 
+from leadline.flows.console_logging import quiet_senders
 from leadline.flows.loopback_server import HOST
-from leadline.flows.process_settings import no_proxy, process_settings
+from leadline.flows.prefect_trouble import IMPATIENT, PATIENT, reason_of, send_what_waits
+from leadline.flows.process_settings import defaults, no_proxy, process_settings
 from leadline.flows.server_register import Lobby
 from leadline.tasks.compute.processes import host
 from leadline.tasks.errors import PrefectServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -50,6 +49,12 @@ _SERVER_SETTINGS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
+WATCH_S = 2.0
+"""Seconds between two looks at a server of this host."""
+REVIVALS = 3
+"""How often one run starts a server again that dies."""
+STALLED_S = 20.0
+"""A server that records task runs records the next within this, however busy."""
 _ENDED = ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]
 
 
@@ -91,21 +96,59 @@ def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[P
         If ``PREFECT_API_URL`` is set and nothing answers there, or if no server
         can be started.
     """
-    if PREFECT_API_URL.value():
-        meanwhile()
-        yield _named_server()
-        return
+    with quiet_senders(), process_settings(defaults(PATIENT)):
+        if PREFECT_API_URL.value():
+            meanwhile()
+            server = _named_server()
+            try:
+                yield server
+            finally:
+                send_what_waits()
+        else:
+            with _own_server(meanwhile) as server:
+                yield server
+
+
+@contextmanager
+def _own_server(meanwhile: Callable[[], object]) -> Iterator[PrefectServer]:
     lobby = Lobby(PREFECT_HOME.value())
-    port, started = lobby.enter(_settings_for(lobby), meanwhile)
+    environment = _settings_for(lobby)
+    port, started = lobby.enter(environment, meanwhile)
     api = f"http://{HOST}:{port}/api"
     try:
         with process_settings({"PREFECT_API_URL": api, **no_proxy()}):
             try:
-                yield PrefectServer(api, PREFECT_UI_URL.value(), started, _words(port, started))
+                with _kept_alive(lobby, environment, port):
+                    yield PrefectServer(api, PREFECT_UI_URL.value(), started, _words(port, started))
             finally:
-                _send_what_waits()
+                send_what_waits()
     finally:
         lobby.leave()
+
+
+@contextmanager
+def _kept_alive(lobby: Lobby, environment: dict[str, str], port: int) -> Iterator[None]:
+    """Start the server again if it dies meanwhile: its database has the record so far."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        left = REVIVALS
+        while left and not ended.wait(WATCH_S):
+            if lobby.has_server:
+                continue
+            left -= 1
+            try:
+                left = left if lobby.revive(environment, port) else 0
+            except PrefectServerError as error:
+                logger.warning("%s", error)
+
+    thread = threading.Thread(target=watch, name="prefect-server", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def wait_for_task_runs(flow_run_id: UUID | str, expected: int, timeout: float = 60.0) -> int:
@@ -128,20 +171,25 @@ def wait_for_task_runs(flow_run_id: UUID | str, expected: int, timeout: float = 
     int
         How many are missing; a warning is logged if any is. Never raises.
     """
-    deadline = time.monotonic() + timeout
-    missing, reason = expected, f"within {timeout:.0f} s"
-    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10}):
+    missing, reason = expected, f"nothing more of them came within {STALLED_S:.0f} s"
+    deadline = stalled = time.monotonic() + timeout
+    least = expected + 1
+    with temporary_settings(IMPATIENT):
         try:
             with get_client(sync_client=True) as client:
+                client.read_flow_run(UUID(str(flow_run_id)))
                 while missing := max(0, expected - _ended_task_runs(client, flow_run_id)):
-                    if time.monotonic() >= deadline:
+                    if missing < least:
+                        least, stalled = missing, time.monotonic() + STALLED_S
+                    if time.monotonic() >= min(deadline, stalled):
                         break
                     time.sleep(0.1)
         except Exception as error:  # whatever the network or a broken server does
-            reason = f"the server no longer answers ({error})"
+            reason = reason_of(error)
     if missing:
         logger.warning(
-            "Prefect recorded the end of %d of %d task runs: %s. The store has all results.",
+            "Prefect's server recorded the end of %d of %d task runs: %s. The store has all "
+            "results.",
             expected - missing,
             expected,
             reason,
@@ -159,7 +207,7 @@ def _ended_task_runs(client: SyncPrefectClient, flow_run_id: UUID | str) -> int:
 
 def _named_server() -> PrefectServer:
     api, url = str(PREFECT_API_URL.value()), str(PREFECT_UI_URL.value())
-    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10}):
+    with temporary_settings(IMPATIENT):
         try:
             with get_client(sync_client=True) as client:
                 client.api_version()
@@ -189,9 +237,3 @@ def _settings_for(lobby: Lobby) -> dict[str, str]:
     # Two hosts must not write one SQLite file: over a network file system it breaks.
     own = f"sqlite+aiosqlite:///{PREFECT_HOME.value()}/leadline-{host()}.db"
     return {**_SERVER_SETTINGS, "PREFECT_SERVER_DATABASE_CONNECTION_URL": own}
-
-
-def _send_what_waits() -> None:
-    """Send events and logs that still stand in queues; the workers start anew when needed."""
-    for worker in (EventsWorker, APILogWorker):
-        worker.drain_all(timeout=5)

@@ -36,6 +36,11 @@ def process_settings(variables: Mapping[str, str]) -> Iterator[None]:
         refresh_global_settings_context()
 
 
+def defaults(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the variables that the environment does not set."""
+    return {name: value for name, value in variables.items() if name not in os.environ}
+
+
 def no_proxy() -> dict[str, str]:
     """Return variables that keep requests to loopback from the proxy that clusters often set."""
     names = [name for name in ("NO_PROXY", "no_proxy") if os.environ.get(name)] or ["NO_PROXY"]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
+from prefect.settings import temporary_settings
 
 from leadline.flows.loop import Loop
+from leadline.flows.prefect_trouble import IMPATIENT, reason_of
 from leadline.flows.store_of import store_folder
 from leadline.flows.writing import write_whole
 from leadline.tasks.assess import Find
@@ -63,9 +65,12 @@ class _Publisher:
         name = self._loop.name
         page = report_markdown(campaign_view(self._loop.store, name))
         try:
-            create_markdown_artifact(page, key=f"campaign-{name}", description=f"Campaign {name}")
-        except Exception as error:
-            self._loop.watcher.note(f"Prefect did not take the artifact: {error}")
+            with temporary_settings(IMPATIENT):
+                create_markdown_artifact(
+                    page, key=f"campaign-{name}", description=f"Campaign {name}"
+                )
+        except Exception as error:  # whatever the network does: `leadline report` has the page
+            self._loop.watcher.note(f"Prefect's server did not take the page: {reason_of(error)}")
 
     def _announce(self, finds: tuple[Find, ...]) -> None:
         """Emit an event for each phase that is found for the first time."""

@@ -71,6 +71,11 @@ class Lobby:
         found = self._folder.parent.glob("*/server.json")
         return sorted(path.parent.name for path in found if path != self._path)
 
+    @property
+    def has_server(self) -> bool:
+        """Whether the server in the register is alive."""
+        return Register.read(self._path).server is not None
+
     def enter(
         self, environment: Mapping[str, str], meanwhile: Callable[[], object]
     ) -> tuple[int, bool]:
@@ -117,6 +122,21 @@ class Lobby:
     def _enrol(self, server: Server, before: Register) -> None:
         users = {*before.users, Process.this()}
         replace(before, server=server, users=tuple(users)).write(self._path)
+
+    def revive(self, environment: Mapping[str, str], port: int) -> bool:
+        """Start the server of this host again, on its database and its port, if it died.
+
+        Returns
+        -------
+        bool
+            Whether there is a server on ``port``: all that this process sends goes there.
+        """
+        with self._lock:
+            now = Register.read(self._path)
+            server = now.server or Server.start(environment, self.log, first=port)
+            self._enrol(server, now)
+            server.wait_until_it_answers(self.log)
+            return server.port == port
 
     def leave(self) -> bool:
         """Cross this process out; end the server if nobody is left. Return whether it ended."""

@@ -25,6 +25,8 @@ class Display(Protocol):
 
 SUMMARY: ContextVar[CampaignSummary | None] = ContextVar("leadline summary", default=None)
 """What the last run in this context came to."""
+ERROR: ContextVar[Exception | None] = ContextVar("leadline error", default=None)
+"""What ended the last run in this context before it came to anything."""
 DISPLAY: ContextVar[Display | None] = ContextVar("leadline display", default=None)
 """The display of the command line; None where a deployment or Python runs the flow."""
 
@@ -69,5 +71,11 @@ def watcher() -> Iterator[Watcher]:
     """Watch with the display that is set, else with plain lines in Prefect's log."""
     display = DISPLAY.get() or log_display()
     watch = Watcher(display)
+    SUMMARY.set(None)
+    ERROR.set(None)
     with watch.interrupts:
-        yield watch
+        try:
+            yield watch
+        except Exception as error:
+            ERROR.set(error)
+            raise

@@ -1,0 +1,65 @@
+"""A Prefect server that is away: how long to wait for it, and how to say so.
+
+Prefect's own patience (six minutes for one request that is not answered, without an
+end for events at the exit of the process) is made for servers that come back.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import wait
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
+
+IMPATIENT = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10}
+"""Settings for requests that nothing depends on: asked once, for ten seconds at most."""
+PATIENT = {"PREFECT_API_REQUEST_TIMEOUT": "20"}
+"""Settings for the start and the end of a flow: with Prefect's five retries three minutes."""
+SENDING_S = 60.0
+"""How long a server that answers may take for what still stands in queues."""
+GIVING_UP_S = 20.0
+"""How long a worker may take to let go of a connection."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why Prefect refused, as the rest of a sentence about its server."""
+    if isinstance(error, ObjectNotFound):
+        return "it no longer knows this run"
+    if isinstance(error, httpx.TransportError):
+        return f"it does not answer ({type(error).__name__})"
+    return f"{type(error).__name__}: {error}"
+
+
+def send_what_waits() -> None:
+    """Send events and logs that still stand in queues; drop them where no server takes them.
+
+    Else the process would not end before Prefect has tried eleven times to send each.
+    """
+    senders: Any = EventsWorker
+    services = list(senders._instances.values())  # of every kind: the base class has them
+    working = [(each._loop, each._task) for each in services]
+    ends = [each._drain(at_exit=True) for each in services]
+    if not (ends and wait(ends, timeout=2).not_done):
+        return
+    if _answers() and not wait(ends, timeout=SENDING_S).not_done:
+        return
+    for loop, task in working:
+        if loop is not None and task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+    wait(ends, timeout=GIVING_UP_S)
+
+
+def _answers() -> bool:
+    try:
+        with temporary_settings(IMPATIENT), get_client(sync_client=True) as client:
+            return client.api_healthcheck() is None
+    except Exception:  # no address, no route, no server
+        return False
