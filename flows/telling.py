@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from leadline.flows.store_of import open_for
 from leadline.tasks.errors import InputError
+from leadline.tasks.recipes.recipe import UNITS
 from leadline.tasks.store.owner import is_gone
 from leadline.tasks.store.records import Calculation, CampaignState, Proposal, StructureRecord
 from leadline.tasks.store.store import Store
 from leadline.tasks.viewing import CampaignReader, known_campaign
+
+MANY = 3
+"""More structures than this are listed by a line each."""
 
 
 def status_words(name: str | None) -> str:
@@ -47,6 +52,8 @@ def show_words(name: str, wanted: str) -> str:
                 f"campaign {name!r} has proposed no structure with id or formula {wanted!r}; "
                 "the report and `leadline export` list what it has"
             )
+        if len(found) > MANY:
+            return _listed(reader, found, wanted)
         return "\n\n".join(_shown(reader, each) for each in found)
 
 
@@ -111,6 +118,30 @@ def _meant(reader: CampaignReader, proposal: Proposal, wanted: str) -> bool:
     )
 
 
+def _listed(reader: CampaignReader, found: Sequence[Proposal], wanted: str) -> str:
+    """Return one line for each of many structures, the closest to the hull first."""
+    assessment, book = reader.assessment, reader.book
+
+    def line(proposal: Proposal) -> str:
+        structure = book.structures[proposal.structure]
+        record = book.calculations.get(proposal.calculation or "")
+        value, above = (
+            each.get(record.structure if record else "")
+            for each in (assessment.values, assessment.above_hull)
+        )
+        told = "" if value is None else f"{value:10.5f}"
+        told += "" if above is None else f"{above * 1e3:9.2f} meV/atom above the hull"
+        state = record.state if record else "not queued"
+        return (
+            f"  {structure.id[:12]}  {structure.space_group:<10} {structure.sites:>3} atoms  "
+            f"round {proposal.round:<3} {state:<11} {told}".rstrip()
+        )
+
+    ordered = sorted(found, key=lambda each: assessment.above_hull.get(each.structure, math.inf))
+    tell = f"`leadline show {reader.campaign.name} ID` tells all of one"
+    return "\n".join([f"{len(found)} structures are {wanted}; {tell}:", *map(line, ordered)])
+
+
 def _shown(reader: CampaignReader, proposal: Proposal) -> str:
     structure = reader.book.structures[proposal.structure]
     record = reader.book.calculations.get(proposal.calculation or "")
@@ -158,7 +189,7 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
     elif value is not None:
         yield f"  value         {value:.6g}"
     for name, number in record.properties.items():
-        yield f"  {name:<22} {number:.6g}"
+        yield f"  {name:<22} {number:.6g} {UNITS.get(name, '')}".rstrip()
     for attempt in record.attempts:
         where = attempt.where.get("host", "")
         took = f", {attempt.times['wall']:.1f} s" if attempt.times.get("wall") else ""

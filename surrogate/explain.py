@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 PickShare = Literal["exploit", "uncertainty", "random", "start", "reference", "known", "person"]
 
 REASONS: dict[PickShare, str] = {
-    "exploit": "it promises most",
+    "exploit": "it is the most promising of those left",
     "uncertainty": "the model knows least here",
     "random": "drawn at random, to keep the model's calibration honest",
     "start": "drawn at random for the first round, before any model",

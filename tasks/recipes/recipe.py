@@ -27,6 +27,15 @@ HIGHEST_ENERGY = 50.0
 LOWEST_ENERGY = -1e6
 """eV/atom; below every all-electron total energy of an atom."""
 
+UNITS = {
+    "energy_per_atom": "eV",
+    "volume_per_atom": "Å^3",
+    "largest_force": "eV/Å",
+    "residual_pressure": "GPa",
+    "largest_stress": "GPa",
+}
+"""Units of the properties that recipes give."""
+
 
 class RecipeSettings(BaseModel):
     """Settings of a recipe as a campaign file gives them; unknown keys are refused."""

@@ -33,7 +33,7 @@ def test_a_record_is_plain_json() -> None:
 def test_sentences_say_the_numbers_and_the_reason() -> None:
     assert hull_words("exploit", "Cu3Au", -0.0021, 0.0042, 0.83) == (
         "Cu3Au is predicted 2.1 ± 4.2 meV/atom below the known hull, stable with probability 0.83; "
-        "picked because it promises most."
+        "picked because it is the most promising of those left."
     )
     assert "above the known hull" in hull_words("random", "CuAu", 0.03, 0.01, 0.0)
     assert property_words("uncertainty", "SrTiO3", "gap", 3.21, 0.4, 0.25, "the threshold") == (
