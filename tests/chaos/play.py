@@ -24,8 +24,8 @@ def play(stage: Stage, plan: Plan) -> None:
             lines = len(stage.engine_log()) + step.lines
             if not stage.wait_for_lines(lines):
                 stage.has_ended()
-                if stage.is_over:
-                    stage.note(f"the campaign is over; left out from here: {step.fault}")
+                if stage.is_over or stage.faults:
+                    stage.note(f"it ended here; left out: {step.fault} and what follows")
                     break
             time.sleep(step.pause)
             stage.note(FAULTS[step.fault](stage, step))

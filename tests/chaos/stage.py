@@ -35,7 +35,7 @@ TOKEN = "LEADLINE_CHAOS"
 PATIENCE = 300.0
 """Seconds after which a run that should end is taken to hang, on a loaded machine too."""
 
-INTERRUPTED = (130, -signal.SIGTERM)
+INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
 """How a driver ends that was asked to before it had begun."""
 LAST_WORDS = 20.0
 """Seconds that processes have to end after their driver."""
@@ -169,7 +169,7 @@ class Stage:
         words = self.words(self.runs)
         clean = (0, *INTERRUPTED) if self.asked else (0,)
         if code not in clean or "Traceback" in words:
-            self.wrong(f"driver {self.runs} ended with {code} and said:\n{words[-3000:]}")
+            self.wrong(f"driver {self.runs} ended with {code} and said:\n{words[-1500:]}")
         return True
 
     def await_end(self) -> None:
