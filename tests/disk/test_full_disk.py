@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -36,28 +37,29 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
+def three(step: int) -> list[Calculation]:
+    return [Calculation(f"{step}-{k}", "s", {}, {}, "f" * 500, check=step) for k in range(3)]
+
+
 def test_a_store_keeps_what_it_had_and_goes_on_when_there_is_room(disk: SmallDisk) -> None:
-    folder = disk.path / "store"
+    folder, large = disk.path / "store", Campaign("large", {"text": "x" * 100 * KB})
     with open_store(directory=folder) as store:
         store.create_campaign(Campaign("cu-au", {}))
         disk.fill(leave=40 * KB)
-        kept = 0
+        steps = (three(n) for n in range(1000))
         with pytest.raises(StoreError, match=r"cannot grow: the disk is full.*free some space"):
-            for kept in range(1000):
-                store.ensure_calculations(
-                    [Calculation(f"{kept}-{k}", "s", {}, {}, "f" * 500) for k in range(3)]
-                )
+            deque(map(store.ensure_calculations, steps))
+        kept = next(steps)[0].check - 1
         stored = store.by_state(CalculationState.QUEUED)
         assert {each.id for each in stored} == {f"{n}-{k}" for n in range(kept) for k in range(3)}
         with pytest.raises(StoreError, match="the disk is full"):
-            store.claim("0-0", "me")
-            store.create_campaign(Campaign("large", {"text": "x" * 100 * KB}))
+            store.create_campaign(large)
     with open_store(directory=folder, write=False) as reader:
         assert len(reader.by_state(*CalculationState)) == 3 * kept
     disk.clear()
     with open_store(directory=folder) as store:
-        assert store.by_state(CalculationState.QUEUED, CalculationState.CLAIMED)
-        store.create_campaign(Campaign("large", {"text": "x" * 100 * KB}))
+        assert store.claim("0-0", "me")
+        store.create_campaign(large)
 
 
 def test_no_store_is_opened_for_writing_on_a_full_disk(disk: SmallDisk) -> None:

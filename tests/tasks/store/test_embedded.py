@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,26 @@ def test_a_full_disk_loses_the_step_and_nothing_before_it(store: Store) -> None:
     assert [each.name for each in store.campaigns()] == ["cu-au"]
     assert [each.kind for each in store.events("cu-au")] == ["campaign.created"]
     store.create_campaign(Campaign("large", {"text": "x" * 1_000_000}))
+
+
+def test_nothing_follows_in_a_step_that_the_disk_has_undone(store: Store) -> None:
+    """SQLite may undo all of a step when one of its writes fails, not that write alone."""
+    rows: Any = store._connection
+    connection = rows._rows._connection
+
+    def write() -> None:
+        with store.step():
+            store.log("cu-au", "before", "x")
+            connection.execute("ROLLBACK")  # as SQLite does by itself
+            with suppress(StoreError):
+                store.log("cu-au", "inside", "x")
+            store.log("cu-au", "after", "x")
+
+    with pytest.raises(StoreError, match="the step was undone by an earlier error; run again"):
+        write()
+    assert store.events("cu-au") == []
+    store.log("cu-au", "next", "x")
+    assert [each.kind for each in store.events("cu-au")] == ["next"]
 
 
 def swap_time(store: Store, ids: list[str]) -> float:
