@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 
 from leadline.flows.bench import opened
 from leadline.flows.cancellation import cancelled_in_prefect
+from leadline.flows.crashed_runs import log_run
 from leadline.flows.limits import RunLimits
 from leadline.flows.loop import Loop
 from leadline.flows.prefect_server import wait_for_task_runs
@@ -49,6 +50,7 @@ def campaign(
         If the campaign cannot run as it is set up: nothing is lost.
     """
     with watcher() as watch, opened(spec, watch) as bench, cancelled_in_prefect(watch):
+        log_run(bench.store, spec.name, str(flow_run.id), bench.lease.owner)
         loop = Loop(bench, RunLimits(calculations, hours), watch)
         with published(loop):
             summary = _searched(loop)

@@ -167,6 +167,33 @@ def import_(
 
 
 @app.command()
+def reconcile(
+    name: Annotated[Optional[str], typer.Argument(help="Campaign; all without it.")] = None,  # noqa: UP045
+    gone: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="HOST", help="Say that a host is gone: what ran there is cut."),
+    ] = None,
+    retry: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="ID", help="Take a calculation out of quarantine: id or formula."),
+    ] = None,
+    why: Annotated[str, typer.Option(help="Reason for --retry, kept in the log.")] = "",
+    rules: Annotated[bool, typer.Option("--rules", help="Show the rules, and do nothing.")] = False,
+    store: StoreFolder = None,
+) -> None:
+    """Settle what a crash left behind; safe at any time, and beside running campaigns."""
+    _use(store)
+    from leadline.flows.reconcile import reconciled, retried, rules_words
+
+    if rules:
+        print(rules_words())
+    elif retry is not None:
+        print(retried(retry, why))
+    else:
+        reconciled(name, gone, print)
+
+
+@app.command()
 def backtest(
     file: File,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy.")] = 20,

@@ -109,7 +109,7 @@ class Watch:
         if is_signed_off(folder, last.attempt):
             return State.GONE, [], f"attempt {last.attempt} was signed off"
         who = f"attempt {last.attempt}, process {last.pid} on {last.host}"
-        if last.host == processes.host() and last.boot == processes.boot_id():
+        if _is_here(last):
             return _proof_here(last, who)
         heartbeat = attempt_folder(folder, last.attempt) / "heartbeat"
         if self._rises(heartbeat):
@@ -147,6 +147,15 @@ def take_over(folder: Path, watch: Watch) -> Standing:
     return standing
 
 
+def orphans(folder: Path, attempt: int) -> list[psutil.Process]:
+    """Return the processes that an attempt left on this host when its guardian was killed."""
+    mine = (each for each in turns(folder) if each.attempt == attempt)
+    ran = next((each for each in mine if _is_here(each)), None)
+    if ran is None or processes.start_time(ran.pid) == ran.start:
+        return []
+    return processes.marked(_session(ran), ran.mark)
+
+
 def wait_for_result(
     folder: Path, attempt: int, cancelled: Callable[[], bool], poll: float = 1.0
 ) -> Result | None:
@@ -172,16 +181,24 @@ def wait_for_result(
 
 
 def _proof_here(last: Running, who: str) -> tuple[State, list[psutil.Process], str]:
-    now = processes.start_time(last.pid)
-    if now == last.start:
+    if processes.start_time(last.pid) == last.start:
         return State.ALIVE, [], f"{who} is running"
-    # Another process with the guardian's pid proves its session empty: the kernel
-    # gives no number that a session still has.
-    session = last.pid if now is None else -1
-    orphans = processes.marked(session, last.mark)
-    if orphans:
-        return State.UNKNOWN, orphans, f"{who} was killed and left processes behind"
+    left = processes.marked(_session(last), last.mark)
+    if left:
+        return State.UNKNOWN, left, f"{who} was killed and left processes behind"
     return State.GONE, [], f"{who} is no more, and nothing of its session"
+
+
+def _is_here(running: Running) -> bool:
+    return running.host == processes.host() and running.boot == processes.boot_id()
+
+
+def _session(killed: Running) -> int:
+    """Return the session of a guardian that was killed, or -1 where it is proved empty.
+
+    Another process with its pid is that proof: the kernel gives no number that a session has.
+    """
+    return killed.pid if processes.start_time(killed.pid) is None else -1
 
 
 def _rebooted(last: Running) -> bool:

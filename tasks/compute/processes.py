@@ -92,6 +92,16 @@ def marked(session: int, mark: str) -> list[psutil.Process]:
     return [process for process in others if _belongs(process, session, mark)]
 
 
+def marks() -> set[str]:
+    """Return the marks of all attempts that have a process on this host, as far as we may see."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process.environ().get(MARK, ""))
+    return found - {""}
+
+
 def kill(processes: list[psutil.Process]) -> None:
     """Kill processes at once."""
     for process in processes:

@@ -2,7 +2,8 @@
 
 queued → claimed → running → done | failed | cut | cancelled
    ^                              failed | cut | cancelled → quarantined
-   └────────────────────────────── failed | cut | cancelled
+   ├────────────────────────────── failed | cut | cancelled       |
+   └────────── a person says so ──────────────────────────────────┘
 """
 
 from __future__ import annotations
@@ -166,6 +167,29 @@ class CalculationRecords(StoreBase):
     def quarantine(self, id: str, reason: str) -> None:
         """Set a calculation that failed, was cut or cancelled aside for a person."""
         self._move(id, State.QUARANTINED, {"reason": reason})
+
+    def retry(self, id: str, by: str, why: str) -> None:
+        """Put a quarantined calculation into the queue again, because a person says so.
+
+        Parameters
+        ----------
+        id
+            Which one.
+        by, why
+            Who said so, and why, for the log.
+
+        Raises
+        ------
+        ConflictError
+            If it is not in quarantine.
+        """
+        with self.step():
+            found = self._calculation(id)
+            set_aside = (State.QUARANTINED,)
+            if found.state not in set_aside or not self._swap(found, {"state": State.QUEUED}):
+                number = len(found.attempts)
+                raise ConflictError(_conflict(found, number, set_aside, State.QUEUED))
+            self.log(found.campaign, "calculation.queued", id, {"by": by, "why": why})
 
     def _queue(self, calculation: Calculation) -> None:
         try:
