@@ -33,6 +33,8 @@ MAX_SINGLE = 16 << 20
 """Bytes of a file with one or a few structures (CIF, POSCAR), or of one frame, decompressed."""
 MAX_MANY = 4 << 30
 """Bytes of a file with many structures (extended XYZ, ASE database), decompressed."""
+MAX_NUMBER = 1e6
+"""Å of a lattice vector, and cells of a coordinate: what is larger, or no number, is no crystal."""
 MAX_FIRST_LINE = 80
 MAX_FRAME_SITES = 100_000
 
@@ -92,7 +94,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                frame = next(frames, None)
+                frame = _finite(next(frames, None), path)
             except Unreadable as problem:
                 frame, frames = problem, iter(())
             except Exception as error:  # a parser may fail in any way on a stranger's bytes
@@ -116,6 +118,16 @@ def read_structure(path: Path) -> Structure:
     if isinstance(frame, Unreadable):
         raise CandidateError(f"{path}: {frame.reason}: {frame}; give a CIF, POSCAR or extended XYZ")
     return frame[0]
+
+
+def _finite(frame: Frame | None, path: Path) -> Frame | None:
+    """Return a frame, or why its numbers are none that one could compute with."""
+    if not isinstance(frame, tuple):
+        return frame
+    numbers = (frame[0].lattice.matrix, frame[0].frac_coords)
+    if all((np.abs(each) < MAX_NUMBER).all() for each in numbers):  # False for nan, too
+        return frame
+    return Unreadable("absurd numbers", f"{path.name}: a lattice vector or a coordinate")
 
 
 def _unreadable(path: Path, error: Exception) -> Unreadable:

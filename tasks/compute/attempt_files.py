@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from leadline.tasks.calculation import Request, Result
 from leadline.tasks.compute import processes
@@ -229,12 +231,24 @@ def _turns(folder: Path) -> Iterator[Running]:
 def _read_turn(folder: Path, number: int) -> Running:
     turn = folder / "turns" / str(number)
     try:
-        return Running(**json.loads(turn.read_bytes()))
+        return _running(json.loads(turn.read_bytes()))
     except (ValueError, TypeError):
         raise ComputeError(
             f"{turn} cannot be read, so who computes this calculation is not known; once no "
             f"engine of it is alive on any host, remove {folder} and run again"
         ) from None
+
+
+def _running(plain: dict[str, Any]) -> Running:
+    """Rebuild who runs an attempt; ValueError where a number is none, TypeError at other keys."""
+    read = Running(**plain)
+    numbers = (read.attempt, read.pid, read.start, read.time)
+    words = (read.calculation, read.host, read.boot, read.job or "")
+    if not all(isinstance(each, int | float) and math.isfinite(each) for each in numbers):
+        raise ValueError("a number is none")
+    if not all(isinstance(each, str) for each in words):
+        raise ValueError("a word is none")
+    return read
 
 
 def _link_once(path: Path, words: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -122,6 +123,16 @@ def pw_calculator(
 
 
 def numbers_in(text: str) -> dict[str, float]:
-    """Return the ``NUMBERS`` that an output of pw.x shows last."""
+    """Return the ``NUMBERS`` that an output of pw.x shows last; stars are none."""
     found = {name: re.findall(pattern, text, re.M) for name, pattern in NUMBERS.items()}
-    return {name: float(matches[-1]) for name, matches in found.items() if matches}
+    numbers = {name: _number(matches[-1]) for name, matches in found.items() if matches}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _number(text: str) -> float | None:
+    """Return a finite number, or None: Fortran prints stars for what its field cannot hold."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

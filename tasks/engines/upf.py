@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,4 +120,7 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def _number(text: str) -> float:
-    return float(text.strip().upper().replace("D", "E"))
+    number = float(text.strip().upper().replace("D", "E"))
+    if not math.isfinite(number):
+        raise ValueError(text.strip())
+    return number

@@ -54,6 +54,8 @@ class Run:
     def send_to_server(self, number: signal.Signals) -> None:
         server = self.server or self._own()
         os.killpg(server.process.pid, number)
+        while number is signal.SIGKILL and server.process.alive:
+            time.sleep(0.01)
 
     def _own(self) -> Server:
         (register,) = self.home.glob("leadline/*/server.json")
