@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from java_server import JavaServer
+from proxy import Proxy, proxied
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,10 @@ def mortal_server(tmp_path: Path) -> Iterator[JavaServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def proxy(java_server: JavaServer) -> Iterator[Proxy]:
+    """A way to the shared database that a test may disturb."""
+    with proxied(java_server.port) as standing:
+        yield standing

@@ -84,6 +84,7 @@ class Patience:
             outage = self._outage = self._outage or mine or _Outage()
         left = min(outage.begun, (mine or outage).begun) + self._seconds - time.monotonic()
         if left <= 0 or self._stopped():
+            outage.given_up = True
             raise StoreAwayError(self._given_up(location, error, outage)) from None
         if begins:
             self._say(
@@ -95,8 +96,9 @@ class Patience:
         return mine or outage
 
     def _over(self, location: str, mine: _Outage | None) -> None:
-        """End the outage that an operation has come through."""
-        if mine is None:
+        """End the outage that an operation has come through, and forget one that was given up."""
+        found = self._outage
+        if found is None or (mine is None and not found.given_up):
             return
         with self._lock:
             outage, self._outage = self._outage, None
@@ -119,6 +121,7 @@ class _Outage:
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
+        self.given_up = False
         self.since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -17,9 +17,9 @@ import bson
 import mongomock_ng
 import pytest
 from pymongo.errors import DuplicateKeyError
+from wire import HEADER, OP_MSG, OP_QUERY, message
 
-HEADER = struct.Struct("<iiii")
-OP_REPLY, OP_QUERY, OP_MSG = 1, 2004, 2013
+OP_REPLY = 1
 
 
 class WireServer(socketserver.ThreadingTCPServer):
@@ -128,23 +128,6 @@ class Conversation(socketserver.StreamRequestHandler):
 
     def _send(self, number: int, code: int, body: bytes) -> None:
         self.wfile.write(HEADER.pack(HEADER.size + len(body), 0, number, code) + body)
-
-
-def message(body: bytes) -> dict[str, Any]:
-    """Return the command of an OP_MSG, its document sequences put in their places."""
-    command: dict[str, Any] = {}
-    more: dict[str, Any] = {}
-    at = 4
-    while at < len(body):
-        kind, size = body[at], struct.unpack_from("<i", body, at + 1)[0]
-        section = body[at + 1 : at + 1 + size]
-        if kind == 0:
-            command = bson.decode(section)
-        else:
-            end = section.index(b"\0", 4)
-            more[section[4:end].decode()] = bson.decode_all(section[end + 1 :])
-        at += 1 + size
-    return command | more
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -62,12 +63,17 @@ class JavaServer:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Let it neither answer nor refuse."""
+        """Let it neither answer nor refuse, from the moment when this returns."""
         self._running.send_signal(signal.SIGSTOP)
+        while not all(_stopped(thread) for thread in self._threads()):
+            time.sleep(0.01)
 
     def resume(self) -> None:
         """Let a paused one go on."""
         self._running.send_signal(signal.SIGCONT)
+
+    def _threads(self) -> list[Path]:
+        return list(Path(f"/proc/{self._running.pid}/task").iterdir())
 
     @property
     def _running(self) -> subprocess.Popen[str]:
@@ -88,6 +94,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _stopped(thread: Path) -> bool:
+    try:
+        return (thread / "stat").read_text().rpartition(") ")[2].startswith("T")
+    except OSError:  # it ended meanwhile
+        return True
 
 
 @cache
