@@ -8,12 +8,16 @@ nobody can have taken over, or by another.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from leadline.flows.spec import CampaignSpec
+from leadline.flows.store_of import URI, open_for, store_folder
 from leadline.tasks.errors import LeaseError, StoreError
+from leadline.tasks.store.lock import refuse_where_held
 from leadline.tasks.store.store import Store
 
 BEAT = 10.0
@@ -93,6 +97,25 @@ def leased(store: Store, name: str, owner: str) -> Iterator[Lease]:
         ended.set()
         thread.join()
         store.release_lease(name, owner)
+
+
+def refuse_second_driver(spec: CampaignSpec) -> None:
+    """Say at once that another process drives a campaign, before anything slow is started.
+
+    This spares a wait and is no lock: :func:`leased` decides.
+
+    Raises
+    ------
+    StoreLockedError
+        If another process holds the embedded store.
+    LeaseError
+        If a driver that is proved alive holds the campaign.
+    """
+    if spec.store.uri_from is None and URI not in os.environ:
+        refuse_where_held(store_folder())
+        return
+    with open_for(spec.store, write=False) as store:
+        store.refuse_driven(spec.name)
 
 
 def _clock() -> float:

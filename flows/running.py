@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 
+from leadline.flows.lease import refuse_second_driver
 from leadline.flows.prefect_server import PrefectServer, prefect_server
 from leadline.flows.prefect_trouble import reason_of
 from leadline.flows.progress import ProgressDisplay
@@ -21,6 +22,7 @@ from leadline.tasks.errors import PrefectServerError
 
 def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | None) -> None:
     """Run a campaign with a live display, and print what it came to."""
+    refuse_second_driver(spec)
     with prefect_server(meanwhile=_import_campaign) as server:
         from leadline.flows.campaign import campaign
 

@@ -121,6 +121,12 @@ class CampaignRecords(StoreBase):
             details = {"owner": owner, "from": held.owner}
             self.log(name, "campaign.lease_taken", name, details)
 
+    def refuse_driven(self, name: str) -> None:
+        """Raise LeaseError if a driver that is proved alive holds a campaign; change nothing."""
+        held = self.campaign(name)
+        if held is not None and held.owner is not None and is_alive(held.owner):
+            raise LeaseError(self._held_in_words(held, 0.0))
+
     def beat(self, name: str, owner: str) -> bool:
         """Show that the driver lives; False if the lease is no longer its own."""
         query = {"pk": name, "owner": owner}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from leadline.tasks.compute import processes
 from leadline.tasks.errors import StoreError, StoreLockedError
 
 LOCK = "writer.lock"
@@ -36,7 +37,7 @@ class WriterLock:
             self._lock.acquire(timeout=0)
             self._holder.write_text(json.dumps(_this_holder()))
         except Timeout:
-            raise StoreLockedError(self._in_words(folder)) from None
+            raise StoreLockedError(_in_words(folder)) from None
         except OSError as error:
             self._lock.release()
             raise StoreError(
@@ -49,24 +50,42 @@ class WriterLock:
         self._holder.unlink(missing_ok=True)
         self._lock.release()
 
-    def _in_words(self, folder: Path) -> str:
-        return (
-            f"the store in {folder} is held for writing by {self._who()}; wait for it or end it. "
-            "`leadline status` reads beside it, and MongoDB (LEADLINE_MONGODB_URI) lets many "
-            "campaigns write at once"
-        )
 
-    def _who(self) -> str:
-        try:
-            holder = json.loads(self._holder.read_text())
-            return "process {pid} on {host} since {since} ({command})".format(**holder)
-        except (OSError, ValueError, KeyError):
-            return "another process"
+def refuse_where_held(folder: Path) -> None:
+    """Raise StoreLockedError if another process holds the lock on a folder; take nothing."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return  # there is no store yet, or whoever opens it will say what is wrong
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StoreLockedError(_in_words(folder)) from None
+    finally:
+        os.close(lock)
+
+
+def _in_words(folder: Path) -> str:
+    return (
+        f"the store in {folder} is held for writing by {_who(folder)}; wait for it or end it. "
+        "`leadline status` reads beside it, and MongoDB (LEADLINE_MONGODB_URI) lets many "
+        "campaigns write at once"
+    )
+
+
+def _who(folder: Path) -> str:
+    try:
+        holder = json.loads((folder / HOLDER).read_text())
+        words = "process {pid} on {host} since {since} ({command})".format(**holder)
+        asleep = holder["host"] == processes.host() and processes.is_stopped(int(holder["pid"]))
+    except (OSError, ValueError, KeyError):
+        return "another process"
+    return words + (f", which is asleep: `kill -CONT {holder['pid']}` wakes it" if asleep else "")
 
 
 def _this_holder() -> dict[str, str | int]:
     return {
-        "host": socket.gethostname(),
+        "host": processes.host(),
         "pid": os.getpid(),
         "command": " ".join(sys.argv),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
