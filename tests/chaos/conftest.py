@@ -11,7 +11,8 @@ from theatre import Theatre
 
 SEEDS = int(os.environ.get("LEADLINE_CHAOS_SEEDS", "20"))
 FIRST = int(os.environ.get("LEADLINE_CHAOS_FIRST_SEED", "1"))
-JOBS = int(os.environ.get("LEADLINE_CHAOS_JOBS", "2"))
+JOBS = int(os.environ.get("LEADLINE_CHAOS_JOBS", str(1 + (os.cpu_count() or 1))))
+"""Campaigns at a time; engines and whoever is stopped take no CPU, so one more than cores."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -169,7 +169,7 @@ def drawn(seed: int) -> Plan:
         own_server=own_server,
         yard=yard,
         reader=chance.random() < 0.5,
-        steps=tuple(_step(chance, weights) for _ in range(chance.randint(3, 6))),
+        steps=tuple(_step(chance, weights) for _ in range(chance.randint(3, 5))),
     )
 
 
@@ -177,7 +177,7 @@ def _step(chance: random.Random, weights: Mapping[str, int]) -> Step:
     (fault,) = chance.choices(list(weights), list(weights.values()))
     return Step(
         fault=fault,
-        lines=chance.randint(0, 6),
+        lines=chance.randint(1, 6),
         pause=round(chance.uniform(0, 0.5), 3),
         draw=chance.random(),
         seconds=round(chance.uniform(1, 6), 1),
