@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from leadline.tasks.calculation import Failure, FailureKind, Result
+from leadline.tasks.errors import RecordTooLargeError
 from leadline.tasks.judge import Judge
 from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.store.store import Store
 
+TOO_LARGE = "too-large"
+"""Reason of an answer that no record can hold."""
 ENDS = {FailureKind.REMOTE: CalculationState.CUT, FailureKind.CANCELLED: CalculationState.CANCELLED}
 
 
@@ -14,6 +17,9 @@ def take_in(
     store: Store, judge: Judge | None, record: Calculation, attempt: int, result: Result
 ) -> None:
     """Store what an attempt gave: the file stands already, the record follows.
+
+    An answer larger than a record can be is kept in its file alone, and its calculation
+    fails: one that no database takes must not stop a campaign.
 
     Parameters
     ----------
@@ -37,9 +43,13 @@ def take_in(
         state = ENDS.get(failure.kind, CalculationState.FAILED)
         store.fail(record.id, attempt, failure, state, times=result.times)
         return
-    with store.step():
-        # Its structure is related before its answer counts: a server has no transactions.
-        asked = store.structure(record.structure)
-        if judge and asked and result.structure:
-            judge.settle(asked, result.structure)
-        store.finish(record.id, attempt, result)
+    try:
+        with store.step():
+            # Its structure is related before its answer counts: a server has no transactions.
+            asked = store.structure(record.structure)
+            if judge and asked and result.structure:
+                judge.settle(asked, result.structure)
+            store.finish(record.id, attempt, result)
+    except RecordTooLargeError as error:
+        failure = Failure(FailureKind.PHYSICS, TOO_LARGE, f"its answer stays in its file: {error}")
+        store.fail(record.id, attempt, failure, CalculationState.FAILED, times=result.times)
