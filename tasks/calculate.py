@@ -27,6 +27,7 @@ from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import Attempt, Calculation, CalculationState
 from leadline.tasks.store.store import Store
 from leadline.tasks.taking_in import take_in
+from leadline.tasks.writing import check_room, explained_writing
 
 MOVES_POLL = 0.5
 """Seconds between two looks at a calculation that another driver has claimed."""
@@ -96,6 +97,8 @@ class Desk:
         ------
         ConfigurationError
             If the engine is set up wrong; the campaign must stop.
+        WriteError
+            If the folder of calculations takes no more files; the campaign must rest.
         """
         before = len(self._stored(calculation).attempts)
         while True:
@@ -157,7 +160,8 @@ class Desk:
         if structure is None:
             raise StoreError(f"there is no structure {record.structure} of {record.id}")
         folder = self.folder(record.id)
-        folder.mkdir(parents=True, exist_ok=True)
+        with explained_writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         engine = {"changes": dict(attempt.changes), "fingerprint": record.fingerprint}
         return Request(
             calculation=record.id,
@@ -243,6 +247,8 @@ class Desk:
             return
         if failure.kind is FailureKind.CONFIGURATION:
             raise ConfigurationError(f"{failure.reason}: {failure.message}")
+        # On a full disk all that is tried fails, and no structure is to blame.
+        check_room(self.root)
         if failure.kind is FailureKind.REMOTE and _lost_in_a_row(record) >= self.cuts:
             reason = f"remote: cut {self.cuts} times in a row, last by {failure.reason}"
             self.store.quarantine(record.id, reason)

@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 
 from leadline.tasks.errors import WriteError
 
 PART = ".part"
 LEFT_OVER = 86_400.0
 """Age in seconds from which a temporary file is one that a killed process left."""
+ROOM = 1_048_576
+"""Bytes that the smallest calculation is to find free."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -75,3 +77,17 @@ def remove_left_over(folder: Path, pattern: str = f"*{PART}") -> None:
         with suppress(OSError):  # another process may remove it first, or has just renamed it
             if time.time() - path.stat().st_mtime > LEFT_OVER:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def check_room(folder: Path) -> None:
+    """Make sure that a folder takes a megabyte more.
+
+    Raises
+    ------
+    WriteError
+        If its disk is full, or it may not be written to.
+    """
+    with explained_writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM)
