@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from yard import NAME, WORKERS
-
+WORKERS = 2
+HERE, YARD_PROFILE = "here", "yard"
+"""Names of the machine profiles: workers of the run's own, and those that outlive it."""
 WEIGHTS: Mapping[str, int] = MappingProxyType(
     {
         "kill driver": 6,
@@ -113,7 +114,7 @@ class Plan:
 
     def campaign(self) -> dict[str, Any]:
         """Return the campaign file's content."""
-        return campaign(self.variant, self.mode, NAME if self.yard else "local")
+        return campaign(self.variant, self.mode, YARD_PROFILE if self.yard else HERE)
 
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -131,12 +132,28 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "nan": ["Au2Cu2"],
             }
         },
+        "espresso": {
+            "engine": {
+                "name": "espresso",
+                "pseudopotentials": {"Cu": "Cu.UPF", "Au": "Au.UPF"},
+                "ecutwfc": 12,
+                "kspacing": 1.0,
+            }
+        },
     }
 )
 """Campaigns; engine faults are drawn by structure, so they are the same in each run."""
+PW_FAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "seconds": 0.3,
+        "shares": {"segfault": 0.1, "forks": 0.2, "needs-calm": 0.2, "cut-short": 0.1},
+        "formulas": {"AuCu3": ["killed", 1]},
+    }
+)
+"""What the stand-in for pw.x does to structures."""
 
 
-def campaign(variant: str, mode: str = "batch", profile: str = "local") -> dict[str, Any]:
+def campaign(variant: str, mode: str = "batch", profile: str = HERE) -> dict[str, Any]:
     """Return the campaign file's content of a variant."""
     compute = {"workers": WORKERS, "mode": mode, "cuts": 100, "profile": profile}
     return {

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import yaml
+from plan import HERE, PW_FAULTS, YARD_PROFILE
 from yard import Yard
 
 from leadline.flows.server_register import Register
@@ -29,6 +30,7 @@ from leadline.tasks.store.records import CalculationState, CampaignState
 from leadline.tasks.store.store import Store, open_store
 
 PLUGINS = Path(__file__).parents[1] / "plugins" / "moody_emt"
+STAND_IN = Path(__file__).parents[1] / "plugins" / "stand_in_pw"
 MAIN = "from leadline.flows.cli import main; main()"
 TOKEN = "LEADLINE_CHAOS"
 """Environment variable that all processes of one stage share."""
@@ -81,11 +83,23 @@ class Stage:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "tmp").mkdir()
+        (self.folder / "profiles").mkdir()
+        self._add_profile(HERE, {"kind": "local", "dashboard": None})
+        (self.folder / "pw-faults.json").write_text(json.dumps(dict(PW_FAULTS)))
         self.file.write_text(yaml.safe_dump(dict(self.campaign)))
 
     def open_yard(self) -> None:
         """Put up a Dask scheduler whose workers outlive the drivers."""
         self.yard = Yard(self.folder, self.environment)
+        self._add_profile(YARD_PROFILE, self.yard.cluster)
+
+    def _add_profile(self, name: str, cluster: Mapping[str, object]) -> None:
+        site = {
+            "command": f"{sys.executable} {STAND_IN / 'stand_in_pw.py'}",
+            "pseudopotentials": str(STAND_IN / "pseudo"),
+        }
+        profile = {"cluster": dict(cluster), "engines": {"espresso": site}}
+        (self.folder / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(profile))
 
     @property
     def file(self) -> Path:
@@ -150,6 +164,7 @@ class Stage:
             "LEADLINE_STORE": str(self.store),
             "LEADLINE_PROFILES": str(self.folder / "profiles"),
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "STAND_IN_PW": str(self.folder / "pw-faults.json"),
             "PYTHONFAULTHANDLER": "1",
             "TMPDIR": str(self.folder / "tmp"),
             "DO_NOT_TRACK": "1",
@@ -340,7 +355,7 @@ def _age(process: psutil.Process) -> tuple[float, int]:
 
 def _children(pid: int) -> list[psutil.Process]:
     with suppress(psutil.Error):
-        return psutil.Process(pid).children()
+        return psutil.Process(pid).children(recursive=True)
     return []
 
 

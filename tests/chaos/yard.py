@@ -10,11 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
-import yaml
+from plan import WORKERS
 
 HOST = "127.0.0.1"
-WORKERS = 2
-NAME = "yard"
 
 
 class Yard:
@@ -23,7 +21,7 @@ class Yard:
     Parameters
     ----------
     folder
-        Where the profile and what they say is written.
+        Where they work, and what they say is written.
     environment
         Variables of the processes.
     """
@@ -33,12 +31,14 @@ class Yard:
         self._port = _free_port()
         self.scheduler = self._start_scheduler()
         self.nannies = self._start_nannies()
-        cluster = {"kind": "scheduler", "address": f"tcp://{HOST}:{self._port}", "timeout": 60}
-        (folder / "profiles").mkdir()
-        (folder / "profiles" / f"{NAME}.yaml").write_text(yaml.safe_dump({"cluster": cluster}))
         self._closing = Event()
         self._keeper = Thread(target=self._keep, name="keeper of the yard", daemon=True)
         self._keeper.start()
+
+    @property
+    def cluster(self) -> dict[str, object]:
+        """What a machine profile says of it."""
+        return {"kind": "scheduler", "address": f"tcp://{HOST}:{self._port}", "timeout": 60}
 
     def close(self) -> None:
         """End scheduler and workers."""
