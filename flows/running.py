@@ -17,7 +17,7 @@ from leadline.flows.spec import CampaignSpec
 from leadline.flows.summary import CampaignSummary
 from leadline.flows.watching import DISPLAY, ERROR, SUMMARY
 from leadline.surrogate.errors import LeadlineError
-from leadline.tasks.errors import PrefectServerError
+from leadline.tasks.errors import PrefectServerError, StoreError
 
 
 def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | None) -> None:
@@ -119,8 +119,12 @@ def _import_campaign() -> None:
 
 
 def _report(spec: CampaignSpec) -> object:
+    """Write the report; a database that went away must not hide what the run came to."""
     from leadline.flows.publishing import write_report
     from leadline.flows.store_of import open_for
 
-    with open_for(spec.store, write=False) as store:
-        return write_report(store, spec.name)
+    try:
+        with open_for(spec.store, write=False) as store:
+            return write_report(store, spec.name)
+    except StoreError as error:
+        return f"not written: {error}"
