@@ -17,7 +17,7 @@ from leadline.flows.dispatching import Dispatching
 from leadline.flows.ending import summary_of
 from leadline.flows.importing import import_file, imported_structures
 from leadline.flows.limits import RunLimits
-from leadline.flows.opening_round import reference_candidates
+from leadline.flows.opening_round import no_ground, reference_candidates
 from leadline.flows.snapshot import snapshot
 from leadline.flows.steps import Steps
 from leadline.flows.summary import CampaignSummary
@@ -109,6 +109,8 @@ class Loop:
         self.assessment = assess(
             self.book.answers, bench.problem, bench.pool.elements, bench.given_references
         )
+        if not bench.given_references:
+            bench.desk.elements.update(self.assessment.references)
         training = training_set(self.book.answers, self.assessment, bench.rows)
         if len(training) < 2:
             self.learned = self.outlook = None
@@ -180,14 +182,13 @@ class Loop:
             return reached
         if self.dispatching.stuck and not self._room():
             return next(iter(self.dispatching.stuck.values()))
-        return ""
+        return no_ground(self.name, self.book, self.bench.problem)
 
     def end(self, verdict: Verdict) -> CampaignSummary:
         """Leave the campaign in a state that says why, and return what it came to."""
         state = CampaignState.STOPPED if verdict.stop else CampaignState.RESTING
-        reason = (
-            verdict.words if verdict.stop else f"{self.why_rest[:1].upper()}{self.why_rest[1:]}."
-        )
+        rest = self.why_rest
+        reason = verdict.words if verdict.stop else f"{rest[:1].upper()}{rest[1:]}."
         self._say(state, reason)
         return summary_of(
             self.name,
@@ -232,13 +233,10 @@ class Loop:
         spec = self.bench.spec
         steady = spec.compute.mode == "steady" and size is None
         wanted = self.dispatching.free if steady else size or spec.acquisition.batch
-        bounds = [
-            None
-            if spec.stop.calculations is None
-            else spec.stop.calculations - len(self.book.picks),
-            self.limits.room(),
-        ]
-        return max(min([wanted, *(each for each in bounds if each is not None)]), 0)
+        budget = spec.stop.calculations
+        left = None if budget is None else budget - len(self.book.picks)
+        bounds = [each for each in (left, self.limits.room()) if each is not None]
+        return max(min([wanted, *bounds]), 0)
 
     def _commit_references(self) -> None:
         candidates = reference_candidates(
@@ -315,8 +313,7 @@ class Loop:
 
     def _ended(self, outcome: Outcome) -> None:
         record = outcome.calculation
-        asked = self.store.structure(record.structure)
-        if asked is not None:
+        if asked := self.store.structure(record.structure):
             self.book.structures[asked.id] = asked
         self.book.take_in(record)
         self.ledger.charge("engine", float(record.times.get("wall", 0.0)))

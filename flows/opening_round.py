@@ -9,7 +9,10 @@ from pymatgen.core import Structure
 from leadline.flows.spec import CampaignSpec, ComputedReferences, HullObjective
 from leadline.surrogate.candidate import Candidate
 from leadline.tasks.candidates.pool import PoolFile
+from leadline.tasks.notebook import Notebook
+from leadline.tasks.problem import HullProblem, Problem
 from leadline.tasks.references import reference_structures
+from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.structures import structure_id
 
 
@@ -41,6 +44,33 @@ def reference_candidates(spec: CampaignSpec, file: PoolFile, *, magnetic: bool) 
             )
             found[candidate.id] = candidate
     return list(found.values())
+
+
+def no_ground(campaign: str, book: Notebook, problem: Problem) -> str:
+    """Say which element has no energy although all of its references ended; or ''.
+
+    Formation energies then mean nothing, and every further calculation is spent blindly.
+    """
+    lost: dict[str, Calculation] = {}
+    for each in book.proposals if isinstance(problem, HullProblem) else ():
+        record = book.calculations.get(each.calculation or "")
+        element = book.structures[each.structure].chemical_system
+        if each.why["share"] != "reference" or book.answers.lowest(element):
+            continue
+        if record is None or record.state is not CalculationState.QUARANTINED:
+            return ""  # it is still to come
+        lost[element] = record
+    return next((_without(element, campaign, record) for element, record in lost.items()), "")
+
+
+def _without(element: str, campaign: str, record: Calculation) -> str:
+    failure = record.failure or {"reason": "quarantined", "message": ""}
+    return (
+        f"no energy of {element} came out, and without it nothing has a formation energy: "
+        f"{failure['reason']}: {failure['message']}. Look at it with `leadline show {campaign} "
+        f"{element}`; send it back with `leadline reconcile {campaign} --retry {record.id[:12]}`, "
+        "or name other phases under objective.references.phases"
+    )
 
 
 def _in_pool(structure: Structure, own: list[Candidate]) -> Candidate | None:

@@ -22,6 +22,7 @@ from leadline.tasks.compute.dispatcher import IDLE, NOT_STARTED, Dispatcher, see
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.judge import Judge
+from leadline.tasks.plausible import plausible_energies
 from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import Attempt, Calculation, CalculationState
@@ -75,6 +76,8 @@ class Desk:
         Which raw files stay: ``all``, ``failed`` or ``none``.
     judge
         Says what became of a relaxed structure; None where nothing relaxes.
+    elements
+        Energies of the elements that this engine gave so far, eV/atom.
     """
 
     store: Store
@@ -88,6 +91,7 @@ class Desk:
     time_limit: float | None = None
     keep: str = "failed"
     judge: Judge | None = None
+    elements: dict[str, float] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
 
     def carry(self, calculation: str, cancelled: Callable[[], bool]) -> Outcome:
@@ -173,6 +177,7 @@ class Desk:
             site=self.engine.site.model_dump(mode="json"),
             folder=str(folder),
             gone=standing.gone,
+            expected=plausible_energies(structure.formula, self.elements),
             time_limit=self.time_limit,
             keep=self.keep,
         )

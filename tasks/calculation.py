@@ -69,6 +69,9 @@ class Request:
         Folder of the calculation, on a disk that driver and worker share.
     gone
         Numbers of the attempts that are proved gone.
+    expected
+        Least and largest energy that bonds explain, eV/atom; None where nothing
+        is known of the elements yet.
     time_limit
         Seconds after which the engine is ended, or None.
     keep
@@ -84,6 +87,7 @@ class Request:
     site: Mapping[str, Any]
     folder: str
     gone: tuple[int, ...] = ()
+    expected: tuple[float, float] | None = None
     time_limit: float | None = None
     keep: str = "failed"
 

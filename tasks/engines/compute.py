@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,25 @@ def _run(chosen: Engine, request: Request, raw: Path) -> RecipeOutcome:
         return known
     steps = recipe(request.recipe["name"], request.recipe["settings"])
     found = steps.run(atoms, chosen.calculator(atoms, raw), raw)
-    return replace(found, properties={**found.properties, **chosen.observed(raw)})
+    return replace(
+        found,
+        properties={**found.properties, **chosen.observed(raw)},
+        failure=found.failure or _unexplained(found, request.expected),
+    )
+
+
+def _unexplained(found: RecipeOutcome, expected: Sequence[float] | None) -> Failure | None:
+    """Say that no bond explains an energy that came as good, or None."""
+    if expected is None or found.energy is None:
+        return None
+    energy = found.energy / len(found.atoms)
+    if expected[0] < energy < expected[1]:
+        return None
+    words = (
+        f"{energy:.6g} eV/atom lies outside ({expected[0]:.6g}, {expected[1]:.6g}): that far from "
+        "its elements no bond explains it"
+    )
+    return Failure(FailureKind.PHYSICS, "absurd-energy", words)
 
 
 def _classify(chosen: Engine | None, error: Exception, raw: Path) -> Failure:
