@@ -37,6 +37,7 @@ from leadline.tasks.compute.attempt_files import (
     write_whole,
 )
 from leadline.tasks.compute.engine_process import UNWRITTEN, run_engine
+from leadline.tasks.engines.ended import tidy_after_end
 
 STOP_POLL_SECONDS = 0.25
 GRACE_SECONDS = 3.0
@@ -174,6 +175,7 @@ def _settled(request: Request, directory: Path, end: End) -> Result:
     result = read_result(Path(request.folder), request.attempt)
     if result is None or (end.because and not result.complete):
         result = _failed(request, end.because or _why_nothing(end.status, directory))
+        tidy_after_end(request, directory)
         write_result(result, directory)
     return result
 

@@ -38,6 +38,7 @@ class StandInSettings(EngineSettings):
 
 class StandIn(Engine):
     name: ClassVar[str] = "stand-in"
+    scratch: ClassVar[tuple[str, ...]] = ("wave-functions",)
     Settings: ClassVar[type[StandInSettings]] = StandInSettings
     settings: StandInSettings
 

@@ -1,0 +1,25 @@
+"""What stays of an engine that was ended from outside, and could not tidy up itself."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from leadline.surrogate.errors import LeadlineError
+from leadline.tasks.calculation import Request
+from leadline.tasks.engines.compute import RAW, requested_engine
+
+
+def tidy_after_end(request: Request, directory: Path) -> None:
+    """Remove what ``keep`` does not want of a failed attempt, and scratch files in any case.
+
+    Only once nothing of the engine is alive. Wave functions alone may be larger than
+    all that a campaign keeps.
+    """
+    raw = directory / RAW
+    if request.keep == "none":
+        shutil.rmtree(raw, ignore_errors=True)
+    with suppress(LeadlineError):  # an engine that cannot be set up has no scratch files
+        for name in requested_engine(request).scratch:
+            shutil.rmtree(raw / name, ignore_errors=True)
