@@ -1,0 +1,110 @@
+"""What chaos looks for at the end would be seen, were it there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import invariants
+import pytest
+from faults import FAULTS
+from invariants import labels, violations
+from plan import HERE, SERVER_WEIGHTS, WEIGHTS, YARD_WEIGHTS, campaign, drawn
+from stage import Stage
+
+from leadline.tasks.calculation import Result
+from leadline.tasks.compute.attempt_files import write_result
+from leadline.tasks.store.records import Calculation, Campaign, CampaignState
+from leadline.tasks.store.store import Store, open_store
+
+ID = "a" * 64
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(invariants, "LAST_WORDS", 0.2)
+    made = Stage(tmp_path / "stage", campaign("static"), {"PREFECT_HOME": str(tmp_path)})
+    yield made
+    made.end_all()
+
+
+@pytest.fixture
+def store(stage: Stage) -> Iterator[Store]:
+    """A campaign that stopped after one calculation, which was answered at once."""
+    with open_store(None, stage.store) as opened:
+        opened.create_campaign(Campaign("chaos", {}))
+        made = Calculation(ID, "s", {}, {}, "f", campaign="chaos")
+        opened.ensure_calculations([made])
+        opened.claim(ID, "somebody")
+        opened.finish(ID, 1, answered(1))
+        opened.set_campaign_state("chaos", CampaignState.STOPPED, "")
+        yield opened
+
+
+def answered(attempt: int) -> Result:
+    return Result(ID, attempt, converged=True, energy=-1.0)
+
+
+def said(stage: Stage, *lines: tuple[str, int]) -> None:
+    stage.calculations.mkdir(exist_ok=True)
+    words = [{"event": each, "calculation": ID, "attempt": attempt} for each, attempt in lines]
+    text = "".join(f"{json.dumps(line)}\n" for line in words)
+    (stage.calculations / "engines.log").write_text(text)
+
+
+def test_a_seed_is_the_same_plan_each_time_and_every_fault_is_known() -> None:
+    assert drawn(7) == drawn(7) != drawn(8)
+    assert {*WEIGHTS, *SERVER_WEIGHTS, *YARD_WEIGHTS} == FAULTS.keys()
+    assert drawn(7).campaign()["compute"]["profile"] in (HERE, "yard")
+
+
+def test_what_is_right_is_not_called_wrong(stage: Stage, store: Store) -> None:
+    said(stage, ("start", 1), ("end", 1))
+    found = violations(stage, None)
+    assert found == ["0 picks, and not 14"]
+
+
+def test_two_engines_at_a_time_are_seen(stage: Stage, store: Store) -> None:
+    said(stage, ("start", 1), ("start", 2), ("end", 1), ("end", 2))
+    assert f"{ID}: attempt 2 started while 1 was alive" in violations(stage, None)
+    stage.unguarded.add((ID, 1))
+    assert f"{ID}: attempt 2 started while 1 was alive" not in violations(stage, None)
+
+
+def test_an_engine_after_an_answer_is_seen(stage: Stage, store: Store) -> None:
+    said(stage, ("start", 1), ("end", 1), ("start", 2), ("end", 2))
+    folder = stage.calculations / ID / "attempt-1"
+    folder.mkdir(parents=True)
+    write_result(answered(1), folder)
+    assert f"{ID}: attempt 1 had finished, and 2 was started" in violations(stage, None)
+
+
+def test_an_answer_that_was_lost_is_seen(stage: Stage, store: Store) -> None:
+    stage.results = {"b": -2.0, ID: -2.0}
+    found = violations(stage, None)
+    assert "b had finished, and is None" in found
+    assert f"{ID} had finished with -2.0, and says -1.0" in found
+
+
+def test_events_that_tell_of_no_legal_way_are_seen(stage: Stage, store: Store) -> None:
+    store.log("chaos", "calculation.claimed", ID)
+    store.log("chaos", "calculation.queued", "b")
+    told = "['queued', 'claimed', 'done', 'claimed']"
+    found = violations(stage, None)
+    assert f"{ID} is done, and its events tell {told}" in found
+    assert "events tell of b, which is not there" in found
+
+
+def test_other_labels_are_seen(stage: Stage, store: Store) -> None:
+    assert labels(store) == {}
+    (found,) = (each for each in violations(stage, {"s": ("done", -1.0)}) if "labels" in each)
+    assert "missing {'s': ('done', -1.0)}" in found
+
+
+def test_a_process_that_is_left_is_seen(stage: Stage, store: Store) -> None:
+    left = subprocess.Popen(["sleep", "60"], env=stage.environment)
+    assert f"process {left.pid} is left: sleep 60" in violations(stage, None)
+    stage.end_all()
+    left.wait()
