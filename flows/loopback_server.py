@@ -100,16 +100,27 @@ class Server:
                 return
 
 
+def is_free(port: int) -> bool:
+    """Return whether a server could listen on a port now: one that dies holds it for a moment."""
+    return _bound(port) is not None
+
+
 def _free_port(first: int) -> int:
     for port in (first, 0):
-        with suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
+        if bound := _bound(port):
+            return bound
     raise PrefectServerError(
         f"no port of {HOST} is free for a Prefect server: {first} is taken and the system "
         "gave no other. Set PREFECT_API_URL to a server that runs."
     )
+
+
+def _bound(port: int) -> int | None:
+    with suppress(OSError), socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return int(probe.getsockname()[1])
+    return None
 
 
 def _spawn(options: list[str], environment: Mapping[str, str], log: Path) -> int:

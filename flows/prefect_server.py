@@ -134,12 +134,10 @@ def _kept_alive(lobby: Lobby, environment: dict[str, str], port: int) -> Iterato
     def watch() -> None:
         left = REVIVALS
         while left and not ended.wait(WATCH_S):
-            if lobby.has_server:
-                continue
-            left -= 1
             try:
-                left = left if lobby.revive(environment, port) else 0
+                left -= not lobby.has_server and lobby.revive(environment, port)
             except PrefectServerError as error:
+                left -= 1
                 logger.warning("%s", error)
 
     thread = threading.Thread(target=watch, name="prefect-server", daemon=True)

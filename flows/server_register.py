@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from leadline.flows.loopback_server import Process, Server
+from leadline.flows.loopback_server import Process, Server, is_free
 from leadline.tasks.compute.processes import boot_id, host
 from leadline.tasks.errors import PrefectServerError
 
@@ -124,19 +124,29 @@ class Lobby:
         replace(before, server=server, users=tuple(users)).write(self._path)
 
     def revive(self, environment: Mapping[str, str], port: int) -> bool:
-        """Start the server of this host again, on its database and its port, if it died.
+        """Start the server of this host again if it died, on its database and its ``port``.
+
+        Nowhere else: all that this process sends goes there. Where the port is not free
+        yet, or somebody took it, nothing is started.
 
         Returns
         -------
         bool
-            Whether there is a server on ``port``: all that this process sends goes there.
+            Whether one was started.
+
+        Raises
+        ------
+        PrefectServerError
+            If it does not come up.
         """
         with self._lock:
             now = Register.read(self._path)
-            server = now.server or Server.start(environment, self.log, first=port)
+            if now.server is not None or not is_free(port):
+                return False
+            server = Server.start(environment, self.log, first=port)
             self._enrol(server, now)
             server.wait_until_it_answers(self.log)
-            return server.port == port
+            return True
 
     def leave(self) -> bool:
         """Cross this process out; end the server if nobody is left. Return whether it ended."""

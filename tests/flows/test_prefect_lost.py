@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leadline.flows import loopback_server
-from leadline.flows.loopback_server import HOST, Process, Server
+from leadline.flows.loopback_server import HOST, Process, Server, is_free
 from leadline.tasks.store.records import CalculationState, CampaignState
 from leadline.tasks.store.store import open_store
 
@@ -54,7 +54,7 @@ class Run:
     def send_to_server(self, number: signal.Signals) -> None:
         server = self.server or self._own()
         os.killpg(server.process.pid, number)
-        while number is signal.SIGKILL and server.process.alive:
+        while number is signal.SIGKILL and not is_free(server.port):
             time.sleep(0.01)
 
     def _own(self) -> Server:
