@@ -129,6 +129,11 @@ class Desk:
         """Return the folder of a calculation: the same for every campaign."""
         return calculation_folder(self.root, calculation)
 
+    def _folder_of(self, record: Calculation) -> Path:
+        """Return where the last attempt was to run: a driver elsewhere may have another folder."""
+        folder = record.attempts[-1].where.get("folder") if record.attempts else None
+        return Path(folder) if folder else self.folder(record.id)
+
     def _stored(self, calculation: str) -> Calculation:
         record = self.store.calculation(calculation)
         if record is None:
@@ -136,16 +141,24 @@ class Desk:
         return record
 
     def _attempt(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
+        last = self._settled(self._folder_of(record), cancelled)
         standing = self._settled(self.folder(record.id), cancelled)
-        if standing.state in (State.ALIVE, State.UNKNOWN):
-            return standing.why
+        for each in (last, standing):
+            if each.state in (State.ALIVE, State.UNKNOWN):
+                return each.why
         if record.state is not CalculationState.QUEUED:
             self.store.requeue(record.id)
         changes, reason = self._next(record)
-        attempt = self.store.claim(record.id, self.owner, changes, reason, campaign=self.campaign)
+        where = {"folder": str(self.folder(record.id))}
+        attempt = self.store.claim(
+            record.id, self.owner, changes, reason, campaign=self.campaign, where=where
+        )
         if attempt is None:
             moved = self._moves(self._stored(record.id), cancelled)
             return "" if moved else "another driver has claimed it"
+        if last.result is not None and last.result.complete:
+            take_in(self.store, self.judge, record, attempt.number, last.result)
+            return ""
         request = self._request(record, attempt, standing)
         with self.dispatcher.run(request, cancelled) as result:
             take_in(self.store, self.judge, record, attempt.number, result)
@@ -184,7 +197,7 @@ class Desk:
 
     def _reattach(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
         """Take in what an earlier driver started; return why, if nothing can be told yet."""
-        folder, attempt = self.folder(record.id), record.attempts[-1]
+        folder, attempt = self._folder_of(record), record.attempts[-1]
         standing = self._settled(folder, cancelled)
         if standing.state in (State.ALIVE, State.UNKNOWN):
             return standing.why

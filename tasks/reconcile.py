@@ -309,7 +309,10 @@ class Reconciler:
         return self._judges[record.campaign]
 
     def _folder(self, calculation: str) -> Path:
-        folders = [calculation_folder(root, calculation) for root in self.roots]
+        record = self._records.get(calculation)
+        said = [each.where.get("folder") for each in record.attempts] if record else []
+        folders = [Path(each) for each in reversed(said) if each]
+        folders += [calculation_folder(root, calculation) for root in self.roots]
         return next((each for each in folders if (each / "turns").exists()), folders[0])
 
     def _subject(self, record: Calculation) -> str:

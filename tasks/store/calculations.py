@@ -75,6 +75,7 @@ class CalculationRecords(StoreBase):
         reason: str = "",
         *,
         campaign: str = "",
+        where: Mapping[str, Any] | None = None,
     ) -> Attempt | None:
         """Take a queued calculation for oneself: the next attempt, or None if another has it.
 
@@ -86,13 +87,15 @@ class CalculationRecords(StoreBase):
             Path keys to set for this attempt, and why it is made.
         campaign
             Whose log the events go to.
+        where
+            What is known of the place before the engine runs: its folder.
         """
         with self.step():
             found = self._calculation(id)
             number = len(found.attempts) + 1
             if found.state is not State.QUEUED or not self._lease(f"{id}:{number}", owner):
                 return None
-            attempt = Attempt(number, changes or {}, reason, owner)
+            attempt = Attempt(number, changes or {}, reason, owner, where or {})
             campaign = campaign or found.campaign
             fields = {
                 "state": State.CLAIMED,

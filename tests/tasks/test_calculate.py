@@ -133,9 +133,15 @@ def states(record: Calculation) -> list[str]:
     return [each.state for each in record.attempts]
 
 
-def earlier_attempt(desk: Desk, calculation: str, owner: str, **process: Any) -> Request:
+def earlier_attempt(
+    desk: Desk,
+    calculation: str,
+    owner: str,
+    where: Mapping[str, Any] | None = None,
+    **process: Any,
+) -> Request:
     """Claim as an earlier driver did, and take a turn as its worker did."""
-    desk.store.claim(calculation, owner, reason="first attempt")
+    desk.store.claim(calculation, owner, reason="first attempt", where=where)
     request = Request(
         calculation=calculation,
         attempt=1,
@@ -406,3 +412,27 @@ def test_an_engine_that_works_on_is_ended_when_the_run_is_stopped_at_once(
     outcome = ours.carry(queued, lambda: True)
     assert outcome.state is CalculationState.CLAIMED
     assert (attempt_folder(Path(request.folder), 1) / "stop").exists()
+
+
+def test_a_driver_with_another_folder_waits_for_what_runs_in_the_first(
+    desk: Callable[..., Desk], queued: str, tmp_path: Path
+) -> None:
+    first = desk()
+    where = {"folder": str(first.folder(queued))}
+    earlier_attempt(first, queued, dead(), where, host="elsewhere")
+    second = replace(desk(good), root=tmp_path / "another", watch=first.watch)
+    assert "on elsewhere" in second.carry(queued, never).waiting
+    assert asked_of(second) == []
+
+
+def test_a_driver_with_another_folder_takes_the_answer_of_the_first(
+    desk: Callable[..., Desk], queued: str, tmp_path: Path
+) -> None:
+    first = desk()
+    where = {"folder": str(first.folder(queued))}
+    request = earlier_attempt(first, queued, dead(), where, start=1.0)
+    lost = Failure(FailureKind.REMOTE, "worker-lost", "it was lost")
+    first.store.fail(queued, 1, lost, CalculationState.CUT)
+    write_result(good(request), attempt_folder(Path(request.folder), 1))
+    second = replace(desk(), root=tmp_path / "another")
+    assert states(second.carry(queued, never).calculation) == ["cut", "done"]
