@@ -40,21 +40,22 @@ def compute(request: Request, directory: Path) -> Result:
     Result
         Converged with its numbers, or with the failure and without an energy.
     """
-    start, cpu = time.time(), _cpu()
+    # A clock that is set meanwhile must not make a calculation longer, or end before it began.
+    start, began, cpu = time.time(), time.monotonic(), _cpu()
     raw = directory / RAW
     raw.mkdir(parents=True, exist_ok=True)
     found, versions, failure = _attempt(request, raw)
-    end = time.time()
+    wall = time.monotonic() - began
     return Result(
         calculation=request.calculation,
         attempt=request.attempt,
         converged=failure is None,
         failure=failure,
         **(_numbers(request, found) if found and failure is None else {}),
-        times={"start": start, "end": end, "wall": end - start, "cpu": _cpu() - cpu},
+        times={"start": start, "end": start + wall, "wall": wall, "cpu": _cpu() - cpu},
         versions=versions,
         where={"host": platform.node(), "pid": os.getpid(), "job": _job()},
-        files=_kept(raw, request.keep, failed=failure is not None),
+        files=_kept(raw, request.keep, failure),
     )
 
 
@@ -157,8 +158,10 @@ def _numbers(request: Request, found: RecipeOutcome) -> dict[str, Any]:
     }
 
 
-def _kept(raw: Path, keep: str, *, failed: bool) -> tuple[str, ...]:
-    if keep == "all" or (keep == "failed" and failed):
+def _kept(raw: Path, keep: str, failure: Failure | None) -> tuple[str, ...]:
+    # Files that filled a disk would keep it full, and all that comes after would fail.
+    fits = failure is None or failure.reason != "disk-full"
+    if fits and (keep == "all" or (keep == "failed" and failure)):
         files = (path for path in raw.rglob("*") if path.is_file())
         return tuple(sorted(str(path.relative_to(raw.parent)) for path in files))
     shutil.rmtree(raw, ignore_errors=True)

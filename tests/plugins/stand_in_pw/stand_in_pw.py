@@ -256,6 +256,10 @@ class Run:
     def crash_file(self) -> None:
         stop("c_bands", "too many bands are not converged", silently=True)
 
+    def no_pseudopotential(self) -> None:
+        name = self.task.files[self.task.species[0]]
+        stop("readpp", f"file {Path(self.task.keys['pseudo_dir']) / name} not found", silently=True)
+
     def not_converged(self, *, below: float) -> None:
         if float(self.task.keys["mixing_beta"]) < below:
             return self.well()
@@ -327,6 +331,7 @@ FAULTS: dict[str, Callable[[Run], None]] = {
     "aborts": lambda run: run.ends_by(signal.SIGABRT),
     "killed": lambda run: run.ends_by(signal.SIGKILL),
     "crash-file": Run.crash_file,
+    "no-pseudopotential": Run.no_pseudopotential,
     "needs-calm": lambda run: run.not_converged(below=0.5),
     "never-converges": lambda run: run.not_converged(below=0.0),
     "unconverged-as-good": Run.unconverged_as_good,

@@ -102,6 +102,54 @@ def test_a_killed_worker_is_a_remote_failure_and_another_comes(
     assert end(dispatcher, ask(attempt=2)).complete
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_engine_of_a_worker_that_is_paused_is_left_to_finish(
+    ask: Asking, observe: Observer
+) -> None:
+    hasty = {"distributed.scheduler.worker-ttl": "2s"}
+    profile = load_profile("local").model_copy(update={"dask": hasty})
+    with open_cluster(profile, workers=1) as paused:
+        run = Run(Dispatcher(paused.client), ask(seconds=25))
+        observe.acting(ask())
+        nursery = psutil.Process(psutil.Process(observe.guardian(ask()).pid).ppid())
+        worker = psutil.Process(nursery.ppid())
+        worker.suspend()
+        try:
+            observe.until(lambda: paused.slots == 0, seconds=120)
+            run.join(120)
+        finally:
+            worker.resume()
+        assert run.result is not None
+        assert run.result.complete
+        assert [line["event"] for line in observe.log(ask())] == ["start", "end"]
+        observe.until(lambda: paused.slots == 1, seconds=120)
+        assert end(Dispatcher(paused.client), ask("next")).complete
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_engine_of_a_worker_that_is_lost_ends_when_the_run_is_stopped(
+    ask: Asking, observe: Observer
+) -> None:
+    hasty = {"distributed.scheduler.worker-ttl": "2s"}
+    profile = load_profile("local").model_copy(update={"dask": hasty})
+    with open_cluster(profile, workers=1) as paused:
+        run = Run(Dispatcher(paused.client), ask(seconds=300, grandchild="sleep 300"))
+        processes = observe.acting(ask(), "grandchild.pid")
+        nursery = psutil.Process(psutil.Process(observe.guardian(ask()).pid).ppid())
+        worker = psutil.Process(nursery.ppid())
+        worker.suspend()
+        try:
+            observe.until(lambda: paused.slots == 0, seconds=120)
+            run.cancel.set()
+            run.join(120)
+        finally:
+            worker.resume()
+        assert run.failure() == (FailureKind.CANCELLED, "stopped")
+        assert all(observe.over(process) for process in processes)
+
+
 def test_a_result_that_was_written_before_its_worker_died_is_found(
     dispatcher: Dispatcher, ask: Asking, observe: Observer
 ) -> None:

@@ -48,6 +48,31 @@ def test_a_result_says_whose_it_is_and_what_it_took(tmp_path: Path) -> None:
     assert Result.from_json(result.to_json()) == result
 
 
+def test_a_clock_that_is_set_meanwhile_does_not_change_what_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = iter([10.0, 9.0, 8.0, 7.0])
+    monkeypatch.setattr("leadline.tasks.engines.compute.time.time", lambda: 3600 * next(hours))
+    times = compute(COPPER, tmp_path).times
+    assert 0 < times["wall"] < 600
+    assert times["start"] == 36000
+    assert times["end"] == times["start"] + times["wall"]
+
+
+def test_files_that_filled_the_disk_do_not_stay_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calculator(self: EmtEngine, atoms: object, directory: Path) -> None:
+        (directory / "wfc1.dat").write_bytes(bytes(1000))
+        raise OSError(errno.ENOSPC, "No space left on device", "wfc1.dat")
+
+    monkeypatch.setattr(EmtEngine, "calculator", calculator)
+    result = compute(COPPER, tmp_path)
+    assert result.failure is not None
+    assert (result.failure.reason, result.files) == ("disk-full", ())
+    assert not list(tmp_path.rglob("wfc1.dat"))
+
+
 def test_the_relaxed_structure_can_be_rebuilt_and_keeps_its_species(tmp_path: Path) -> None:
     charged = {**COPPER.structure, "species": ["Cu+"], "site_properties": {"magmom": [1.0]}}
     result = compute(replace(COPPER, structure=charged), tmp_path)
