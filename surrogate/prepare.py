@@ -115,7 +115,8 @@ class Preparation:
     @classmethod
     def load(cls, path: Path) -> Preparation:
         """Read what :meth:`save` wrote; no pickled object is accepted."""
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy forgets to close what turns out to be no archive.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names, ends = file["block_names"], file["block_ends"]
             blocks = {
                 str(name): slice(int(start), int(stop))
