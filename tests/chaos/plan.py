@@ -146,7 +146,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 PW_FAULTS: Mapping[str, Any] = MappingProxyType(
     {
         "seconds": 0.3,
-        "shares": {"segfault": 0.1, "forks": 0.2, "needs-calm": 0.2, "cut-short": 0.1},
+        "shares": {"segfault": 0.1, "crash-file": 0.1, "forks": 0.2, "needs-calm": 0.2},
         "formulas": {"AuCu3": ["killed", 1]},
     }
 )
