@@ -1,7 +1,8 @@
 """Content-addressed files: checkpoints, pools, raw outputs.
 
 A file is written under a temporary name, synced, renamed, and only then can a
-record refer to it; so a reference never names a file that is not whole.
+record refer to it; so a reference never names a file that is not whole. What a killed
+process left under a temporary name goes a day later, with the next file put beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import fsspec
 
 from leadline.tasks.errors import StoreError
 from leadline.tasks.store.records import ArtefactRef
+from leadline.tasks.writing import PART, remove_left_over
 
 
 class Artefacts:
@@ -84,7 +86,9 @@ class Artefacts:
     def _write(self, path: str, data: bytes) -> None:
         folder = path.rpartition("/")[0]
         self._files.makedirs(folder, exist_ok=True)
-        temporary = f"{path}.{secrets.token_hex(4)}.part"
+        temporary = f"{path}.{secrets.token_hex(4)}{PART}"
+        if self._local:
+            remove_left_over(Path(folder))
         try:
             with self._files.open(temporary, "wb") as file:
                 file.write(data)
