@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from leadline.flows import spec
 from leadline.flows.spec import FORMAT, CampaignSpec
 from leadline.tasks.errors import SpecError
-from leadline.tasks.settings import in_words, shown
+from leadline.tasks.settings import NOT_YAML, in_words, shown
 
 DATA = "${LEADLINE_DATA}"
 PATH_KEYS = frozenset({"path", "paths"})
@@ -26,6 +26,8 @@ TAGGED: dict[tuple[str, ...], type[BaseModel]] = {
     ("start", "known"): spec.KnownSpec,
 }
 """Sections that stand under a kind or in a list, by the end of their location."""
+MOST_VALUES = 100_000
+"""In a campaign file; the longest list that anybody wrote by hand is far shorter."""
 SECRET_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
@@ -52,6 +54,11 @@ def read_spec(
     data = _parsed(file)
     for change in changes:
         _apply(data, change)
+    if _is_endless(data):
+        raise SpecError(
+            f"{file} holds more than {MOST_VALUES} values once its anchors (&) are put in: "
+            "write out what a campaign needs"
+        )
     root = Path((environment or {}).get("LEADLINE_DATA", "data")).resolve()
     data = {key: _placed(value, root, file.resolve().parent, (key,)) for key, value in data.items()}
     return spec_from(data, str(file))
@@ -98,10 +105,8 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise SpecError(f"{file} cannot be read: {error}") from None
     try:
         data = yaml.load(text, Loader=_UniqueKeys)  # a SafeLoader: plain values alone
-    except yaml.YAMLError as error:
-        raise SpecError(f"{file} is not YAML: {_yaml_words(error, text)}") from None
-    except TypeError as error:
-        raise SpecError(f"{file} is not YAML with plain keys: {error}") from None
+    except NOT_YAML as error:
+        raise SpecError(f"{file} is not YAML with plain keys: {_yaml_words(error, text)}") from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise SpecError(
             f"{file} holds {type(data).__name__}, not keys and values; "
@@ -110,7 +115,18 @@ def _parsed(file: Path) -> dict[str, Any]:
     return data
 
 
-def _yaml_words(error: yaml.YAMLError, text: str) -> str:
+def _is_endless(data: Any) -> bool:
+    """Say whether plain data hold too much: anchors in anchors grow without a bound."""
+    left, waiting = MOST_VALUES, [data]
+    while waiting and left > 0:
+        value = waiting.pop()
+        left -= 1
+        if isinstance(value, dict | list):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return bool(waiting)
+
+
+def _yaml_words(error: Exception, text: str) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return str(error)
@@ -129,8 +145,8 @@ def _apply(data: dict[str, Any], change: str) -> None:
         raise SpecError(f"--set {change}: must be key.path=value, e.g. stop.calculations=50")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SpecError(f"--set {change}: the value {text!r} is not YAML") from None
+    except NOT_YAML:
+        raise SpecError(f"--set {path}: the value {shown(text)} is not YAML") from None
     place: Any = data
     for key in keys[:-1]:
         place = _inside(place, key, change)

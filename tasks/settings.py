@@ -6,12 +6,15 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from leadline.tasks.errors import SpecError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+NOT_YAML = (yaml.YAMLError, ValueError, TypeError, RecursionError)
+"""What PyYAML raises: also for days that are none, endless numbers and nests."""
 SHOWN = 60
 """Characters of a refused value that a message quotes."""
 

@@ -62,7 +62,7 @@ def from_plain(plain: Mapping[str, Any]) -> Structure:
         return Structure(
             Lattice(lattice), species, coords, charge=charge or None, site_properties=moments
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise CandidateError(
             f"a stored structure cannot be rebuilt: {error}; it needs lattice[3][3] in Å, "
             "species[n] and fractional coords[n][3]"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +183,7 @@ class _LocalWorker:
             [sys.executable, "-m", "leadline.tasks.compute.local_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=os.environ | one,
+            env=_without_secrets(os.environ) | one,
             start_new_session=True,  # Ctrl-C at a terminal is for the driver to judge
         )
         assert process.stdin is not None
@@ -268,6 +269,19 @@ def _security(settings: SchedulerCluster) -> Security:
         tls_client_cert=str(settings.certificate),
         tls_client_key=str(settings.key),
     )
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a worker and its engines may know: no way to Prefect or to a database.
+
+    They need none, and an engine that prints its environment, as launchers of MPI do
+    when they fail, would leave the passwords in its raw files.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("PREFECT_") and not re.match(r"mongodb(\+srv)?://", value)
+    }
 
 
 def _certificates(security: Security) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.errors import ProfileError, SpecError
-from leadline.tasks.settings import validated
+from leadline.tasks.settings import NOT_YAML, validated
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -118,7 +118,11 @@ def load_profile(name: str) -> Profile:
             f"Looked in {looked}; write {name}.yaml into the first of these"
         )
     file = found / f"{name}.yaml"
-    return _parsed(name, file.read_text(encoding="utf-8"), str(file))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{file} cannot be read: {error}") from None
+    return _parsed(name, text, str(file))
 
 
 def profile_names() -> list[str]:
@@ -136,7 +140,7 @@ def profile_names() -> list[str]:
 def _parsed(name: str, text: str, file: str) -> Profile:
     try:
         plain = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ProfileError(f"{file} is not YAML: {error}") from None
     if not isinstance(plain, dict):
         raise ProfileError(f"{file}: a profile is a mapping of keys, found {plain!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ import fsspec
 from leadline.tasks.errors import StoreError
 from leadline.tasks.store.records import ArtefactRef
 from leadline.tasks.writing import PART, remove_left_over
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Artefacts:
@@ -77,7 +80,18 @@ class Artefacts:
         return data
 
     def path(self, ref: ArtefactRef) -> str:
-        """Return where the file of a reference stands."""
+        """Return where the file of a reference stands: inside the folder, whatever a record says.
+
+        Raises
+        ------
+        StoreError
+            If the reference is by something else than a digest.
+        """
+        if not _DIGEST.fullmatch(ref.sha256):
+            raise StoreError(
+                f"a record refers to an artefact as {ref.sha256[:80]!r}, which is no sha256: it "
+                "was changed by something else than leadline; restore it from a backup"
+            )
         return f"{self._root}/{ref.sha256[:2]}/{ref.sha256[2:]}"
 
     def _is_whole(self, path: str, ref: ArtefactRef) -> bool:

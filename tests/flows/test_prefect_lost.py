@@ -175,11 +175,13 @@ def test_a_server_that_comes_back_empty_is_told_in_a_sentence(
 ) -> None:
     run = start(named=True)
     run.wait_for_starts(3)
+    run.process.send_signal(signal.SIGSTOP)  # or it might have ended before the server is back
     run.send_to_server(signal.SIGKILL)
     assert run.server is not None
     empty = Path(shutil.copytree(laid_out_home, tmp_path / "empty"))
     variables = dict(os.environ) | {"PREFECT_HOME": str(empty), "DO_NOT_TRACK": "1"}
     again = serve(variables, tmp_path / "again.log", run.server.port)
+    run.process.send_signal(signal.SIGCONT)
     try:
         said = run.ended()
     finally:
