@@ -141,15 +141,16 @@ class Desk:
         return record
 
     def _attempt(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
-        last = self._settled(self._folder_of(record), cancelled)
-        standing = self._settled(self.folder(record.id), cancelled)
+        folder, before = self.folder(record.id), self._folder_of(record)
+        standing = self._settled(folder, cancelled)
+        last = standing if before == folder else self._settled(before, cancelled)
         for each in (last, standing):
             if each.state in (State.ALIVE, State.UNKNOWN):
                 return each.why
         if record.state is not CalculationState.QUEUED:
             self.store.requeue(record.id)
         changes, reason = self._next(record)
-        where = {"folder": str(self.folder(record.id))}
+        where = {"folder": str(folder)}
         attempt = self.store.claim(
             record.id, self.owner, changes, reason, campaign=self.campaign, where=where
         )
