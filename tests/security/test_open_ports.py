@@ -35,9 +35,9 @@ def refuses(address: str, port: int, *, tls: bool) -> bool:
     stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
     with closing(socket.create_connection((address, port), timeout=PATIENCE)) as plain:
         try:
-            line = stranger.wrap_socket(plain) if tls else plain
-            line.sendall(b"\x00" * 64)
-            return line.recv(1) == b""
+            with stranger.wrap_socket(plain) if tls else plain as line:
+                line.sendall(b"\x00" * 64)
+                return line.recv(1) == b""
         except (ssl.SSLError, ConnectionError):
             return True
 
