@@ -1,4 +1,4 @@
-"""What tests of several rooms share: a database on a real socket."""
+"""What tests of several rooms share: a database on a real socket, a folder for many cases."""
 
 from __future__ import annotations
 
@@ -33,3 +33,9 @@ def proxy(java_server: JavaServer) -> Iterator[Proxy]:
     """A way to the shared database that a test may disturb."""
     with proxied(java_server.port) as standing:
         yield standing
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all the cases of a module."""
+    return tmp_path_factory.mktemp("cases")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_disk import KB, SmallDisk
+from small_disk import KB, SmallDisk, mounted
 
 from leadline.flows.writing import write_whole
 from leadline.surrogate.descriptors.table import descriptor
@@ -26,6 +27,13 @@ from leadline.tasks.store.records import Calculation, CalculationState, Campaign
 from leadline.tasks.store.store import open_store
 
 ORDERINGS = {"elements": ["Cu", "Au"], "lattice": "fcc", "max_atoms": 8}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of two megabytes."""
+    with mounted(tmp_path / "disk", 2048 * KB) as small:
+        yield small
 
 
 def pool_in(folder: Path) -> PoolFile:
