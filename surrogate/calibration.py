@@ -7,7 +7,7 @@ labels are not a random sample, so that the second is the honest one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.linalg
@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 
 from leadline.surrogate.errors import SurrogateError
-from leadline.surrogate.model import GaussianProcess
+
+if TYPE_CHECKING:  # torch takes seconds to import, and who reads scores needs none
+    from leadline.surrogate.model import GaussianProcess
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,9 @@ from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
 from leadline.surrogate.candidate import Candidate
-from leadline.surrogate.model import GaussianProcess
 from leadline.surrogate.pool import Pool
 from leadline.tasks.calculation import calculation_id
 from leadline.tasks.engines.engine import Engine
-from leadline.tasks.learn import Learned
-from leadline.tasks.propose import Outlook, Pick
 from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.store.records import (
     ArtefactRef,
@@ -29,6 +26,11 @@ from leadline.tasks.store.records import (
     SurrogateRecord,
 )
 from leadline.tasks.structures import to_plain
+
+if TYPE_CHECKING:  # torch takes seconds to import, and who reads records needs none
+    from leadline.surrogate.model import GaussianProcess
+    from leadline.tasks.learn import Learned
+    from leadline.tasks.propose import Outlook, Pick
 
 NPZ = "application/x-npz"
 

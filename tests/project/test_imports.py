@@ -75,3 +75,7 @@ def test_every_package_file_is_empty() -> None:
     files = [path for room in ROOMS for path in (ROOT / room).rglob("__init__.py")]
     assert len(files) >= 11
     assert [str(path.relative_to(ROOT)) for path in files if path.read_bytes()] == []
+
+
+def test_who_reads_where_a_campaign_stands_waits_for_no_heavy_import() -> None:
+    assert not loaded_by(["leadline.flows.telling"]) & {"torch", "prefect", "distributed"}
