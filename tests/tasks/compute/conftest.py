@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from leadline.tasks.calculation import Request, Result
+from leadline.tasks.compute import worker as worker_side
 from leadline.tasks.compute.attempt_files import Running, attempt_folder, turns
 
 PLUGINS = Path(__file__).parents[2] / "plugins" / "stand_in"
@@ -29,6 +30,7 @@ Asking = Callable[..., Request]
 @pytest.fixture(scope="session", autouse=True)
 def _stand_in_engine() -> Iterator[None]:
     """Make the stand-in an engine of all processes that tests start from here."""
+    worker_side._NURSERY.close()  # one that another room's tests started knows no stand-in
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), before]))
     yield
