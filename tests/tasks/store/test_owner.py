@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def test_a_namesake_of_this_host_that_beats_is_not_taken_for_a_boot_that_is_over
     store.take_lease("cu-au", namesake)
     with pytest.raises(LeaseError, match="last beat at 20"):
         store.take_lease("cu-au", this_process(), stale_after_s=60)
+    time.sleep(0.1)
     store.take_lease("cu-au", this_process(), stale_after_s=0.01)
 
 
