@@ -415,8 +415,9 @@ def test_an_engine_that_works_on_is_ended_when_the_run_is_stopped_at_once(
 
 
 def test_a_driver_with_another_folder_waits_for_what_runs_in_the_first(
-    desk: Callable[..., Desk], queued: str, tmp_path: Path
+    desk: Callable[..., Desk], queued: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(attempt, "STALL_SECONDS", 0.5)
     first = desk()
     where = {"folder": str(first.folder(queued))}
     earlier_attempt(first, queued, dead(), where, host="elsewhere")

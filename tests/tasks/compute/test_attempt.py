@@ -196,7 +196,7 @@ def test_a_turn_that_cannot_be_read_is_named(ask: Asking) -> None:
 
 
 def test_a_turn_is_taken_once_however_many_reach_for_it(ask: Asking) -> None:
-    for number in range(100):
+    for number in range(50):
         name = f"turn-{number}"
         readers, children = [], []
         for attempt in range(1, 5):
