@@ -99,3 +99,20 @@ def test_engines_outlive_a_killed_driver_and_the_next_run_takes_them_in(
     assert first <= {each.id for each in records}
     assert starts(store) == sorted(each.id for each in records)
     assert [len(each.attempts) for each in records] == [1] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("yard")
+def test_answers_that_came_while_nobody_listened_are_taken_in(
+    leadline: Run, campaign_file: WriteFile, store: Path
+) -> None:
+    file = campaign_file(engine={"name": "moody-emt", "seconds": 3.0}, **WHOLE)
+    driver = leadline("run", file)
+    until(driver, lambda: len(alive(store)) == 2, 200)
+    driver.kill()
+    driver.communicate()
+    until(None, lambda: not alive(store), 200)
+    records = finished(leadline("run", file), store)
+    assert starts(store) == sorted(each.id for each in records)
+    assert [len(each.attempts) for each in records] == [1] * 4
