@@ -101,12 +101,14 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise SpecError(
             f"there is no campaign file {file}; `leadline init NAME` writes one"
         ) from None
+    except IsADirectoryError:
+        raise SpecError(f"{file} is a folder; name the campaign file in it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{file} cannot be read: {error}") from None
     try:
         data = yaml.load(text, Loader=_UniqueKeys)  # a SafeLoader: plain values alone
     except NOT_YAML as error:
-        raise SpecError(f"{file} is not YAML with plain keys: {_yaml_words(error, text)}") from None
+        raise SpecError(f"{file} is not YAML: {_yaml_words(error, text)}") from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise SpecError(
             f"{file} holds {type(data).__name__}, not keys and values; "

@@ -223,7 +223,7 @@ def test_a_server_that_is_gone_holds_no_run(caplog: pytest.LogCaptureFixture) ->
         missing = wait_for_task_runs("00000000-0000-0000-0000-000000000000", 7)
     assert missing == 7
     assert "0 of 7 task runs: it does not answer" in caplog.text
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_settings_reach_threads_of_a_prefect_already_imported_and_are_taken_back(

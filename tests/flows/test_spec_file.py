@@ -172,7 +172,7 @@ def test_what_is_no_yaml_is_refused_with_its_line(tmp_path: Path, text: str, wor
 def test_a_file_that_is_not_there_not_text_or_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"there is no campaign file .*gone\.yaml; `leadline init"):
         read_spec(tmp_path / "gone.yaml")
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(SpecError, match="is a folder; name the campaign file in it"):
         read_spec(tmp_path)
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="cannot be read"):
