@@ -58,10 +58,13 @@ def check(
     """Say whether a campaign can run: keys, engine, candidates, store, cluster."""
     _use(store)
     from leadline.flows.checking import check_campaign
+    from leadline.flows.console_logging import quiet_prefect
     from leadline.flows.spec_file import read_spec
 
     spec = read_spec(file, set_ or (), os.environ)
-    raise typer.Exit(0 if check_campaign(spec, try_one=try_one, say=print) else 1)
+    with quiet_prefect():
+        can_run = check_campaign(spec, try_one=try_one, say=print)
+    raise typer.Exit(0 if can_run else 1)
 
 
 @app.command()

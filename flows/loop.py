@@ -64,11 +64,10 @@ class Loop:
         self.name, self.store, self.lease = bench.spec.name, bench.store, bench.lease
         self.book = Notebook.read(bench.store, self.name)
         self.rounds = {each.number: each for each in bench.store.rounds(self.name)}
-        self.ledger = Ledger()
-        self.steps = Steps()
+        self.ledger, self.steps = Ledger(), Steps()
         self.learned: Learned | None = None
         self.outlook: Outlook | None = None
-        self.assessment = Assessment()
+        self.assessment = self._assessed()
         self.dispatching = Dispatching(
             bench.desk, bench.cluster.slots, limits, watcher, lambda: self.lease.held
         )
@@ -106,9 +105,7 @@ class Loop:
     def learn(self) -> None:
         """Train on what is known, and say what it means for the whole pool."""
         bench = self.bench
-        self.assessment = assess(
-            self.book.answers, bench.problem, bench.pool.elements, bench.given_references
-        )
+        self.assessment = self._assessed()
         if not bench.given_references:
             bench.desk.elements.update(self.assessment.references)
         training = training_set(self.book.answers, self.assessment, bench.rows)
@@ -208,6 +205,10 @@ class Loop:
     def _say(self, state: CampaignState, reason: str) -> None:
         """Say what the campaign does now, as long as it is ours."""
         self.store.set_campaign_state(self.name, state, reason, owner=self.lease.owner)
+
+    def _assessed(self) -> Assessment:
+        bench, answers = self.bench, self.book.answers
+        return assess(answers, bench.problem, bench.pool.elements, bench.given_references)
 
     def _picks(self) -> list[Pick]:
         bench = self.bench

@@ -72,7 +72,7 @@ def _status(store: Store, name: str) -> dict[str, Any]:
         "pool": view.pool_size,
         "computed": view.computed,
         "running": view.running,
-        "waiting": view.waiting,
+        "waiting": view.waiting + view.failed,
         "quarantined": view.quarantined,
         "found": [
             {

@@ -140,11 +140,8 @@ class CampaignReader:
             pool_size=self._pool_size(),
             computed=book.count(State.DONE),
             running=book.count(State.CLAIMED, State.RUNNING),
-            waiting=book.count(State.QUEUED, State.FAILED, State.CUT, State.CANCELLED),
-            failed=sum(
-                any(attempt.failure for attempt in each.attempts)
-                for each in book.calculations.values()
-            ),
+            waiting=book.count(State.QUEUED, State.CUT, State.CANCELLED),
+            failed=book.count(State.FAILED),
             quarantined=book.count(State.QUARANTINED),
             verdict=self._verdict(),
             phases=self._phases(),
