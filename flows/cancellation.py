@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import temporary_settings
 
+from leadline.flows.beside import beside
 from leadline.flows.prefect_trouble import IMPATIENT
 from leadline.flows.watching import Watcher
 
@@ -41,19 +42,12 @@ class Sight(StrEnum):
 @contextmanager
 def cancelled_in_prefect(watch: Watcher) -> Iterator[None]:
     """Ask Prefect every few seconds for this flow run; tell what changes, obey a cancellation."""
-    mine, ended = flow_run.id, threading.Event()
+    mine = flow_run.id
     if mine is None:
         yield
         return
-    thread = threading.Thread(
-        target=_look, args=(UUID(str(mine)), watch, ended), name="cancellation", daemon=True
-    )
-    thread.start()
-    try:
+    with beside("cancellation", lambda ended: _look(UUID(str(mine)), watch, ended)):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _look(mine: UUID, watch: Watcher, ended: threading.Event) -> None:

@@ -84,10 +84,6 @@ def _says_no_run_failed(record: logging.LogRecord) -> bool:
     return record.levelno < logging.ERROR or not record.name.startswith(_RUNS)
 
 
-def _no_task_run(record: logging.LogRecord) -> bool:
-    return not record.name.startswith("prefect.task_runs")
-
-
 def _is_of_no_sender(record: logging.LogRecord) -> bool:
     return not record.name.startswith(_SENDERS)
 

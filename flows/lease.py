@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from leadline.flows.beside import beside
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.store_of import URI, open_for, store_folder
 from leadline.tasks.errors import LeaseError, StoreError
@@ -82,20 +83,17 @@ def leased(store: Store, name: str, owner: str) -> Iterator[Lease]:
         If another driver works on the campaign; the message names it.
     """
     store.take_lease(name, owner, STALE)
-    lease, ended = Lease(store, name, owner), threading.Event()
+    lease = Lease(store, name, owner)
 
-    def beat() -> None:
+    def beat(ended: threading.Event) -> None:
         while not ended.wait(BEAT):
             with suppress(StoreError):
                 lease.beat()
 
-    thread = threading.Thread(target=beat, name=f"lease of {name}", daemon=True)
-    thread.start()
     try:
-        yield lease
+        with beside(f"lease of {name}", beat):
+            yield lease
     finally:
-        ended.set()
-        thread.join()
         store.release_lease(name, owner)
 
 

@@ -24,6 +24,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from leadline.flows.beside import beside
 from leadline.flows.console_logging import quiet_senders
 from leadline.flows.loopback_server import HOST
 from leadline.flows.prefect_trouble import IMPATIENT, PATIENT, reason_of, send_what_waits
@@ -129,9 +130,8 @@ def _own_server(meanwhile: Callable[[], object]) -> Iterator[PrefectServer]:
 @contextmanager
 def _kept_alive(lobby: Lobby, environment: dict[str, str], port: int) -> Iterator[None]:
     """Start the server again if it dies meanwhile: its database has the record so far."""
-    ended = threading.Event()
 
-    def watch() -> None:
+    def watch(ended: threading.Event) -> None:
         left = REVIVALS
         while left and not ended.wait(WATCH_S):
             try:
@@ -140,13 +140,8 @@ def _kept_alive(lobby: Lobby, environment: dict[str, str], port: int) -> Iterato
                 left -= 1
                 logger.warning("%s", error)
 
-    thread = threading.Thread(target=watch, name="prefect-server", daemon=True)
-    thread.start()
-    try:
+    with beside("prefect-server", watch):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def wait_for_task_runs(flow_run_id: UUID | str, expected: int, timeout: float = 60.0) -> int:
