@@ -281,9 +281,7 @@ class Desk:
 def last_failure(record: Calculation) -> Failure | None:
     """Return why the last attempt gave no answer, or None."""
     plain = record.attempts[-1].failure if record.attempts else None
-    if plain is None:
-        return None
-    return Failure(FailureKind(plain["kind"]), plain["reason"], plain["message"])
+    return None if plain is None else Failure.from_plain(plain)
 
 
 def _tried(record: Calculation) -> int:

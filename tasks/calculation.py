@@ -41,11 +41,25 @@ class Failure:
         Short stable name, e.g. ``scf-not-converged``, ``worker-lost``.
     message
         The engine's own words, or what was seen; shown to people.
+    advice
+        Settings with which the engine would try again, where only the files of
+        the failed run tell which; the engine's ``remedies`` decide about them.
     """
 
     kind: FailureKind
     reason: str
     message: str
+    advice: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return JSON values; advice only where there is some."""
+        words = {"kind": str(self.kind), "reason": self.reason, "message": self.message}
+        return words | ({"advice": dict(self.advice)} if self.advice else {})
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Failure:
+        """Rebuild from :meth:`to_plain`."""
+        return cls(**{**plain, "kind": FailureKind(plain["kind"])})
 
 
 @dataclass(frozen=True)
@@ -177,8 +191,7 @@ class Result:
         failure = body.pop("failure")
         return cls(
             **{**body, "files": tuple(body["files"])},
-            failure=failure
-            and Failure(FailureKind(failure["kind"]), failure["reason"], failure["message"]),
+            failure=failure and Failure.from_plain(failure),
         )
 
 

@@ -11,6 +11,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,14 @@ def requested_engine(request: Request) -> Engine:
     return chosen
 
 
+def remove_scratch(chosen: Engine, raw: Path) -> None:
+    """Remove what an engine wrote for itself alone; a link goes, and what it leads to stays."""
+    for name in chosen.scratch:
+        with suppress(OSError):
+            (raw / name).unlink()
+        shutil.rmtree(raw / name, ignore_errors=True)
+
+
 def _attempt(
     request: Request, raw: Path
 ) -> tuple[RecipeOutcome | None, dict[str, str], Failure | None]:
@@ -100,8 +109,8 @@ def _attempt(
     except Exception as error:
         return None, versions, _classify(chosen, error, raw)
     finally:
-        for name in chosen.scratch if chosen else ():
-            shutil.rmtree(raw / name, ignore_errors=True)
+        if chosen is not None:
+            remove_scratch(chosen, raw)
     return found, versions, found.failure
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculation import Request
-from leadline.tasks.engines.compute import RAW, requested_engine
+from leadline.tasks.engines.compute import RAW, remove_scratch, requested_engine
 
 
 def tidy_after_end(request: Request, directory: Path) -> None:
@@ -21,5 +21,4 @@ def tidy_after_end(request: Request, directory: Path) -> None:
     if request.keep == "none":
         shutil.rmtree(raw, ignore_errors=True)
     with suppress(LeadlineError):  # an engine that cannot be set up has no scratch files
-        for name in requested_engine(request).scratch:
-            shutil.rmtree(raw / name, ignore_errors=True)
+        remove_scratch(requested_engine(request), raw)

@@ -59,7 +59,7 @@ class Engine(Protocol):
     path_keys: ClassVar[frozenset[str]] = frozenset()
     """Settings that change how the answer is reached and not what it is."""
     scratch: ClassVar[tuple[str, ...]] = ()
-    """Folders under the working directory that are never kept."""
+    """Folders and files under the working directory that are never kept."""
     Settings: ClassVar[type[EngineSettings]]
     settings: EngineSettings
     site: EngineSite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shlex
@@ -23,6 +22,7 @@ from leadline.tasks.engines import espresso_failures
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
+from leadline.tasks.engines.k_mesh import k_mesh
 from leadline.tasks.engines.upf import Pseudopotential, read_upf
 from leadline.tasks.errors import ConfigurationError
 
@@ -223,17 +223,6 @@ class EspressoEngine(Engine):
             float(np.clip(moment / valence[symbol], -1, 1)) if moment else start.get(symbol, 0.0)
             for symbol, moment in zip(atoms.symbols, moments, strict=True)
         ]
-
-
-def k_mesh(atoms: Atoms, kspacing: float) -> tuple[int, int, int]:
-    """Return the least Γ-centred mesh whose points are at most ``kspacing`` apart.
-
-    ``n_i = ceil(2π |b_i| / kspacing)`` with reciprocal vectors ``a_i·b_j = δ_ij``;
-    ``kspacing`` in 1/Å.
-    """
-    lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal(), axis=1)
-    first, second, third = (max(1, math.ceil(length / kspacing - 1e-9)) for length in lengths)
-    return first, second, third
 
 
 def _files_for(folder: Path, elements: list[str]) -> list[str]:

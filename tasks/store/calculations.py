@@ -9,7 +9,7 @@ queued → claimed → running → done | failed | cut | cancelled
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -159,7 +159,7 @@ class CalculationRecords(StoreBase):
         """
         if state not in _ENDED:
             raise StoreError(f"an attempt does not fail as {state}; allowed: {_or(_ENDED)}")
-        why = {name: str(value) for name, value in asdict(failure).items()}
+        why = failure.to_plain()
         changes = {"ended": now(), "failure": why, "times": times or {}}
         self._change(id, attempt, _STARTED, state, changes, {"failure": why})
 

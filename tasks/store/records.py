@@ -124,7 +124,7 @@ class Attempt:
     started: datetime | None = None
     ended: datetime | None = None
     state: str = "claimed"
-    failure: Mapping[str, str] | None = None
+    failure: Mapping[str, Any] | None = None
     times: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -149,7 +149,7 @@ class Calculation:
     steps: int = 0
     times: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    failure: Mapping[str, str] | None = None
+    failure: Mapping[str, Any] | None = None
     source: str = "computed"
     """``computed``, or ``imported`` with its file in the provenance of the structure."""
     campaign: str = ""

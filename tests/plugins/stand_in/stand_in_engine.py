@@ -38,7 +38,7 @@ class StandInSettings(EngineSettings):
 
 class StandIn(Engine):
     name: ClassVar[str] = "stand-in"
-    scratch: ClassVar[tuple[str, ...]] = ("wave-functions",)
+    scratch: ClassVar[tuple[str, ...]] = ("wave-functions", "licensed")
     Settings: ClassVar[type[StandInSettings]] = StandInSettings
     settings: StandInSettings
 

@@ -34,9 +34,12 @@ def test_raw_files_of_an_attempt_stay_by_the_rule(ask: Asking, keep: str, end: s
     scratch = folder / "raw" / "wave-functions"
     scratch.mkdir(parents=True)  # what the engine would write
     (scratch / "k1").write_text("1")
+    licensed = folder / "raw" / "licensed"
+    licensed.write_text("a file that nobody may pass on")
     (folder / "raw" / "pw.out").write_text("words")
     result = Result.from_json(run_calculation(request.to_plain())["result"])
     assert result.complete == (end == "well")
     assert (folder / "raw" / "pw.out").exists() == ((keep, end) in STAYS)
     assert not scratch.exists()
+    assert not licensed.exists()
     assert (folder / "result.json").exists()

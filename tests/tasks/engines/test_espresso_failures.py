@@ -175,7 +175,7 @@ def test_the_words_of_a_failure_can_be_shown_on_a_terminal(play: Play) -> None:
 def test_an_output_without_end_is_read_at_both_ends_alone(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leadline.tasks.engines.espresso_failures.ROOM", 1000)
+    monkeypatch.setattr("leadline.tasks.engines.program_end.ROOM", 1000)
     result = play("head -c 100000 /dev/zero | tr '\\0' 'x'; echo; echo the end; exit 7")
     assert result.failure is not None
     assert result.failure.message.endswith("the end")

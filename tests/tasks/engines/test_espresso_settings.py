@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.tasks.engines.engine import EngineSite
-from leadline.tasks.engines.espresso import EspressoEngine, k_mesh
+from leadline.tasks.engines.espresso import EspressoEngine
+from leadline.tasks.engines.k_mesh import k_mesh
 from leadline.tasks.engines.table import engine_settings
 from leadline.tasks.errors import ConfigurationError, SpecError
 
