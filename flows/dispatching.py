@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 
 from prefect.futures import PrefectFuture
@@ -12,6 +12,7 @@ from leadline.flows.limits import RunLimits
 from leadline.flows.steps import calculation_task
 from leadline.flows.watching import Watcher
 from leadline.tasks.calculate import Desk, Outcome
+from leadline.tasks.errors import ComputeError
 from leadline.tasks.store.records import Calculation, CalculationState
 
 POLL = 0.2
@@ -21,7 +22,9 @@ POLL = 0.2
 class Dispatching:
     """Keeps the workers busy, one task run a calculation, and hands out what has ended.
 
-    Nothing starts unless ``allowed()`` says that this driver may.
+    Nothing starts unless ``allowed()`` says that this driver may. ``given_up()`` says which
+    workers are lost for good, a sentence each: the rest go on, and where none is left the
+    run ends.
     """
 
     def __init__(
@@ -31,9 +34,11 @@ class Dispatching:
         limits: RunLimits,
         watcher: Watcher,
         allowed: Callable[[], bool] = lambda: True,
+        given_up: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.desk, self.slots, self.limits, self.watcher = desk, slots, limits, watcher
-        self.allowed = allowed
+        self.allowed, self.given_up = allowed, given_up
+        self._lost = 0
         self.waiting: deque[tuple[Calculation, str]] = deque()
         self.running: dict[str, PrefectFuture[None]] = {}
         self.stuck: dict[str, str] = {}
@@ -56,9 +61,15 @@ class Dispatching:
         A stop that was asked for starts nothing more; what runs is waited for,
         or ended where that was asked for too. The first error that is the
         driver's business is raised once nothing runs any more.
+
+        Raises
+        ------
+        ComputeError
+            If no worker is left.
         """
         error: BaseException | None = None
         while self.running or (self.waiting and self._may_start() and error is None):
+            error = error or self._heed_losses()
             while self.waiting and self._may_start() and error is None and self._has_slot():
                 self._start(*self.waiting.popleft())
             outcome = self._next()
@@ -71,6 +82,26 @@ class Dispatching:
                     break
         if error is not None:
             raise error
+
+    def _heed_losses(self) -> ComputeError | None:
+        """Tell of each worker that is lost for good, once; an error if none is left."""
+        lost = self.given_up()[self._lost :]
+        for words in lost:
+            self._lost += 1
+            self.slots -= 1
+            rest = f"; the campaign goes on with {self.slots}" if self.slots else ""
+            self.watcher.note(words + rest)
+        if not lost or self.slots:
+            return None
+        return ComputeError(
+            f"no worker is left: {lost[-1]}. What it said stands above. Nothing is lost: see that "
+            "this machine has memory and room on the disk, and that its Python still works "
+            "(`leadline check FILE`), then run again"
+        )
+
+    @property
+    def _deserted(self) -> bool:
+        return self.slots <= 0
 
     def _may_start(self) -> bool:
         return not self.watcher.stop_requested and self.limits.room() != 0 and self.allowed()
@@ -86,7 +117,7 @@ class Dispatching:
     def _carry(self, calculation: str) -> Outcome:
         """Carry one calculation; runs in a thread of its own."""
         try:
-            outcome = self.desk.carry(calculation, lambda: self.watcher.stop_now)
+            outcome = self.desk.carry(calculation, lambda: self.watcher.stop_now or self._deserted)
         except BaseException as error:
             self._ended.put((calculation, error))
             raise

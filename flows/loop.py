@@ -69,7 +69,12 @@ class Loop:
         self.outlook: Outlook | None = None
         self.assessment = self._assessed()
         self.dispatching = Dispatching(
-            bench.desk, bench.cluster.slots, limits, watcher, lambda: self.lease.held
+            bench.desk,
+            bench.cluster.capacity,
+            limits,
+            watcher,
+            allowed=lambda: self.lease.held,
+            given_up=bench.cluster.given_up,
         )
         self.after_assessing: Callable[[], None] = lambda: None
         if bench.desk.judge is not None:

@@ -28,6 +28,10 @@ from leadline.tasks.errors import ComputeError
 
 START_SECONDS = 60.0
 """How long the workers of a cluster on this machine have to come up."""
+SHORT_LIFE_S = 5.0
+"""A worker that ended sooner had something in its way that starting it again does not remove."""
+SHORT_LIVES = 3
+"""After as many short lives in a row a worker is not started again."""
 QUIET = {
     "distributed.scheduler.allowed-failures": 0,  # a lost worker is the driver's to judge
     "distributed.scheduler.work-stealing": False,  # a claimed calculation stays where it is
@@ -48,16 +52,28 @@ class Cluster:
         Address of the Dask dashboard, or None.
     notes
         What a person should know of it, one sentence each.
+    kept
+        The workers that are started again when they die; none on a scheduler that already runs.
     """
 
     client: distributed.Client
     dashboard: str | None
     notes: tuple[str, ...] = ()
+    kept: tuple[_LocalWorker, ...] = ()
 
     @property
     def slots(self) -> int:
         """How many calculations can run at a time now."""
         return sum(self.client.nthreads().values())
+
+    @property
+    def capacity(self) -> int:
+        """How many calculations can run at a time once each worker is up that was opened."""
+        return len(self.kept) or self.slots
+
+    def given_up(self) -> tuple[str, ...]:
+        """Return a sentence for each worker that is not started again; they get no fewer."""
+        return tuple(each.given_up for each in self.kept if each.given_up)
 
 
 @contextmanager
@@ -155,17 +171,19 @@ def _local(
         for hand in hands:
             stack.callback(hand.close)
         _wait_for_workers(client, hands)
-        yield Cluster(client, client.dashboard_link if settings.dashboard else None)
+        dashboard = client.dashboard_link if settings.dashboard else None
+        yield Cluster(client, dashboard, kept=tuple(hands))
 
 
 class _LocalWorker:
     """A worker process, and the thread that starts it again when it dies."""
 
     def __init__(self, orders: dict[str, Any]) -> None:
+        self._name = orders["name"]
         self._orders = json.dumps(orders).encode() + b"\n"
         self._closing = False
         self._lock = Lock()
-        self.short_lives = 0
+        self.given_up = ""
         self._process = self._start()
         self._thread = Thread(target=self._keep, daemon=True, name="leadline worker")
         self._thread.start()
@@ -193,15 +211,29 @@ class _LocalWorker:
         return process
 
     def _keep(self) -> None:
-        while self.short_lives < 3:
+        short_lives = 0
+        while not self.given_up:
             started = time.monotonic()
             self._process.wait()
             with self._lock:
                 if self._closing:
                     return
                 self._end_process()
-                self.short_lives = self.short_lives + 1 if time.monotonic() - started < 5 else 0
-                self._process = self._start()
+                short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_S else 0
+                self._start_again(short_lives)
+
+    def _start_again(self, short_lives: int) -> None:
+        if short_lives >= SHORT_LIVES:
+            self.given_up = (
+                f"worker {self._name} ended within {SHORT_LIFE_S:g} s of its start {short_lives} "
+                f"times in a row, the last time with exit code {self._process.returncode}, and is "
+                "not started again"
+            )
+            return
+        try:
+            self._process = self._start()
+        except OSError as error:
+            self.given_up = f"worker {self._name} cannot be started again: {error}"
 
     def _end_process(self) -> None:
         assert self._process.stdin is not None
@@ -249,7 +281,7 @@ def _wait_for_any(client: distributed.Client, settings: SchedulerCluster) -> Non
 def _wait_for_workers(client: distributed.Client, hands: list[_LocalWorker]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while len(client.nthreads()) < len(hands):
-        if time.monotonic() > deadline or any(hand.short_lives >= 3 for hand in hands):
+        if time.monotonic() > deadline or any(hand.given_up for hand in hands):
             raise ComputeError(
                 f"{len(client.nthreads())} of {len(hands)} workers came up within "
                 f"{START_SECONDS:g} s; what they said stands above. Try fewer: `cluster.workers` "
