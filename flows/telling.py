@@ -194,6 +194,8 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
         where = attempt.where.get("host", "")
         took = f", {attempt.times['wall']:.1f} s" if attempt.times.get("wall") else ""
         yield f"  attempt {attempt.number}: {attempt.state} ({attempt.reason}) {where}{took}"
+        if begun := attempt.continued_from:
+            yield f"    went on from step {begun['step']} of attempt {begun['attempt']}"
         if attempt.changes:
             yield f"    changed {_pairs(attempt.changes)}"
         if attempt.failure:

@@ -2,14 +2,15 @@
 
 Every re-run is a decision taken here and a stored attempt; Dask and Prefect never
 retry a calculation. Remote trouble runs again as it was. Physics trouble climbs the
-engine's remedies, then the structure is quarantined and teaches the model that it
-fails. Configuration trouble stops the campaign with the engine's own words.
+engine's remedies, and a relaxation that ran out of steps goes on once; then the
+structure is quarantined and teaches the model that it fails. Configuration trouble
+stops the campaign with the engine's own words.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.judge import Judge
 from leadline.tasks.plausible import plausible_energies
 from leadline.tasks.recipes.recipe import Recipe
+from leadline.tasks.recipes.relax import NOT_RELAXED
 from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import Attempt, Calculation, CalculationState
 from leadline.tasks.store.store import Store
@@ -256,8 +258,18 @@ class Desk:
         changed = dict(record.attempts[-1].changes)
         if failure.kind is not FailureKind.PHYSICS:
             return changed, f"again as it was, after {failure.reason}"
-        remedy = self.engine.remedies(failure, _tried(record))
-        return {**changed, **(remedy or {})}, f"changed, after {failure.reason}"
+        remedy = self._remedy(record, failure)
+        how = "changed" if remedy else "continued"
+        return {**changed, **(remedy or {})}, f"{how}, after {failure.reason}"
+
+    def _remedy(self, record: Calculation, failure: Failure) -> Mapping[str, Any] | None:
+        """Return what to change after trouble of physics, or None to give up.
+
+        Whatever the engine, a relaxation that ran out of steps goes on once.
+        """
+        if failure.reason == NOT_RELAXED:
+            return {} if _times_failed_by(record, NOT_RELAXED) == 1 else None
+        return self.engine.remedies(failure, _tried(record))
 
     def _decide(self, record: Calculation) -> None:
         """Quarantine where another attempt makes no sense; stop on wrong settings."""
@@ -271,10 +283,7 @@ class Desk:
         if failure.kind is FailureKind.REMOTE and _lost_in_a_row(record) >= self.cuts:
             reason = f"remote: cut {self.cuts} times in a row, last by {failure.reason}"
             self.store.quarantine(record.id, reason)
-        if (
-            failure.kind is FailureKind.PHYSICS
-            and self.engine.remedies(failure, _tried(record)) is None
-        ):
+        if failure.kind is FailureKind.PHYSICS and self._remedy(record, failure) is None:
             self.store.quarantine(record.id, f"physics: {failure.reason}: {failure.message}")
 
 
@@ -285,8 +294,14 @@ def last_failure(record: Calculation) -> Failure | None:
 
 
 def _tried(record: Calculation) -> int:
-    """Return how many attempts ended in physics trouble."""
-    return sum(_kind(attempt) == FailureKind.PHYSICS for attempt in record.attempts)
+    """Return how many attempts ended in physics trouble that is the engine's to remedy."""
+    physics = sum(_kind(attempt) == FailureKind.PHYSICS for attempt in record.attempts)
+    return physics - _times_failed_by(record, NOT_RELAXED)
+
+
+def _times_failed_by(record: Calculation, reason: str) -> int:
+    failures = (attempt.failure for attempt in record.attempts if attempt.failure)
+    return sum(failure["reason"] == reason for failure in failures)
 
 
 def _lost_in_a_row(record: Calculation) -> int:

@@ -146,6 +146,9 @@ class Result:
         Why there is no answer, or None.
     files
         Names of raw files kept in the attempt's folder.
+    continued_from
+        ``attempt`` and ``step`` whose geometry this attempt began with, or None
+        where it began at the start.
     """
 
     calculation: str
@@ -162,6 +165,7 @@ class Result:
     where: Mapping[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
     files: tuple[str, ...] = ()
+    continued_from: Mapping[str, int] | None = None
 
     @property
     def complete(self) -> bool:

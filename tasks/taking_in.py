@@ -41,7 +41,14 @@ def take_in(
             FailureKind.PHYSICS, "unconverged", "the engine ended without converging"
         )
         state = ENDS.get(failure.kind, CalculationState.FAILED)
-        store.fail(record.id, attempt, failure, state, times=result.times)
+        store.fail(
+            record.id,
+            attempt,
+            failure,
+            state,
+            times=result.times,
+            continued_from=result.continued_from,
+        )
         return
     try:
         with store.step():

@@ -24,8 +24,9 @@ from leadline.tasks.engines.atoms import moved, to_atoms
 from leadline.tasks.engines.engine import Engine, EngineSite
 from leadline.tasks.engines.table import engine
 from leadline.tasks.errors import CandidateError, ConfigurationError
-from leadline.tasks.recipes.recipe import RecipeOutcome
+from leadline.tasks.recipes.recipe import Instrument, RecipeOutcome
 from leadline.tasks.recipes.table import recipe
+from leadline.tasks.recipes.trail import Trail
 from leadline.tasks.settings import validated
 
 RAW = "raw"
@@ -43,9 +44,9 @@ def compute(request: Request, directory: Path) -> Result:
     """
     # A clock that is set meanwhile must not make a calculation longer, or end before it began.
     start, began, cpu = time.time(), time.monotonic(), _cpu()
-    raw = directory / RAW
+    raw, trail = directory / RAW, Trail(directory)
     raw.mkdir(parents=True, exist_ok=True)
-    found, versions, failure = _attempt(request, raw)
+    found, versions, failure = _attempt(request, raw, trail)
     wall = time.monotonic() - began
     return Result(
         calculation=request.calculation,
@@ -57,6 +58,7 @@ def compute(request: Request, directory: Path) -> Result:
         versions=versions,
         where={"host": platform.node(), "pid": os.getpid(), "job": _job()},
         files=_kept(raw, request.keep, failure),
+        continued_from=trail.continued_from,
     )
 
 
@@ -98,14 +100,14 @@ def remove_scratch(chosen: Engine, raw: Path) -> None:
 
 
 def _attempt(
-    request: Request, raw: Path
+    request: Request, raw: Path, trail: Trail
 ) -> tuple[RecipeOutcome | None, dict[str, str], Failure | None]:
     versions = {"ase": str(ase.__version__), "python": platform.python_version()}
     chosen: Engine | None = None
     try:
         chosen = requested_engine(request)
         versions |= {chosen.name: chosen.version()}
-        found = _run(chosen, request, raw)
+        found = _run(chosen, request, raw, trail)
     except Exception as error:
         return None, versions, _classify(chosen, error, raw)
     finally:
@@ -114,13 +116,13 @@ def _attempt(
     return found, versions, found.failure
 
 
-def _run(chosen: Engine, request: Request, raw: Path) -> RecipeOutcome:
+def _run(chosen: Engine, request: Request, raw: Path, trail: Trail) -> RecipeOutcome:
     atoms = to_atoms(request.structure)
     known = chosen.answer(request.structure_id, atoms)
     if known is not None:
         return known
     steps = recipe(request.recipe["name"], request.recipe["settings"])
-    found = steps.run(atoms, chosen.calculator(atoms, raw), raw)
+    found = steps.run(atoms, Instrument(lambda now: chosen.calculator(now, raw), raw, trail))
     return replace(
         found,
         properties={**found.properties, **chosen.observed(raw)},

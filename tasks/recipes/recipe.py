@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -20,6 +20,7 @@ from ase.units import GPa
 from pydantic import BaseModel, ConfigDict
 
 from leadline.tasks.calculation import Failure, FailureKind
+from leadline.tasks.recipes.trail import Trail
 from leadline.tasks.settings import validated
 
 HIGHEST_ENERGY = 50.0
@@ -41,6 +42,26 @@ class RecipeSettings(BaseModel):
     """Settings of a recipe as a campaign file gives them; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """An engine as a recipe uses it.
+
+    Parameters
+    ----------
+    calculator
+        Gives an ASE calculator whose k-mesh and basis are those of the atoms given,
+        and stay so when the cell changes.
+    directory
+        Where engine and recipe put their files.
+    trail
+        Geometries that this and earlier attempts reached.
+    """
+
+    calculator: Callable[[Atoms], BaseCalculator]
+    directory: Path
+    trail: Trail = field(default_factory=Trail)
 
 
 @dataclass(frozen=True)
@@ -98,8 +119,8 @@ class Recipe(Protocol):
     def relaxes_cell(self) -> bool:
         """True if lattice and volume at the end may differ from the start."""
 
-    def run(self, atoms: Atoms, calculator: BaseCalculator, directory: Path) -> RecipeOutcome:
-        """Compute ``atoms`` (changed in place); logs go to ``directory``.
+    def run(self, atoms: Atoms, instrument: Instrument) -> RecipeOutcome:
+        """Compute ``atoms`` (changed in place).
 
         What the calculator raises passes through: its engine knows what it means.
         """

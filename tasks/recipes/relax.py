@@ -7,17 +7,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.units import GPa
 from pydantic import Field
 
 from leadline.tasks.calculation import Failure, FailureKind
-from leadline.tasks.recipes.recipe import Recipe, RecipeOutcome, RecipeSettings, outcome
+from leadline.tasks.recipes.recipe import (
+    Instrument,
+    Recipe,
+    RecipeOutcome,
+    RecipeSettings,
+    outcome,
+)
+from leadline.tasks.recipes.trail import VOLUME_CHANGE, Trail
 
-VOLUME_CHANGE = 3.0
-"""Factor of the volume beyond which the structure fell apart or collapsed."""
+NOT_RELAXED = "not-relaxed"
+"""Reason of a relaxation that ran out of steps: going on from there may end it."""
 
 
 class RelaxSettings(RecipeSettings):
@@ -36,8 +42,8 @@ class RelaxSettings(RecipeSettings):
 class Relax(Recipe):
     """Minimise the energy by BFGS over positions and cell.
 
-    The cell moves in the logarithm of the deformation gradient
-    (``ase.filters.FrechetCellFilter``), in which the gradient is exact.
+    The k-mesh and basis stay those of the start, so that energies compare on the
+    way. What an earlier attempt reached is gone on from, with them.
     """
 
     name: ClassVar[str] = "relax"
@@ -49,37 +55,53 @@ class Relax(Recipe):
         """True unless ``cell: false``."""
         return self.settings.cell
 
-    def run(self, atoms: Atoms, calculator: BaseCalculator, directory: Path) -> RecipeOutcome:
+    def run(self, atoms: Atoms, instrument: Instrument) -> RecipeOutcome:
         """Relax ``atoms``; each step is a line of ``relax.log``."""
-        atoms.calc = calculator
-        start = atoms.get_volume()
-        failure: Failure | None = None
-        converged = False
-        with BFGS(self._moving(atoms), logfile=str(directory / "relax.log")) as optimiser:
-            for step in optimiser.irun(fmax=self.settings.fmax, steps=self.settings.max_steps):
-                converged, failure = bool(step), _astray(atoms, start)
-                if failure:
-                    break
-            steps = optimiser.nsteps
-        if failure is None and not converged:
-            failure = self._unfinished(atoms, steps)
+        atoms.calc = instrument.calculator(atoms)
+        steps, failure = minimise(atoms, self.settings, instrument.directory, instrument.trail)
         return outcome(atoms, steps, self.settings.pressure, failure)
 
-    def _moving(self, atoms: Atoms) -> Any:
-        if not self.settings.cell:
-            return atoms
-        return FrechetCellFilter(atoms, scalar_pressure=self.settings.pressure * GPa)
 
-    def _unfinished(self, atoms: Atoms, steps: int) -> Failure:
-        forces = atoms.get_forces()
-        largest = float((forces**2).sum(axis=1).max() ** 0.5)
-        return Failure(
-            FailureKind.PHYSICS,
-            "not-relaxed",
-            f"after {steps} steps the largest force is {largest:.3g} eV/Å and cell or positions "
-            f"still move; asked for was fmax {self.settings.fmax:g} within "
-            f"{self.settings.max_steps} steps",
-        )
+def minimise(
+    atoms: Atoms, how: RelaxSettings, directory: Path, trail: Trail | None = None
+) -> tuple[int, Failure | None]:
+    """Move ``atoms`` to a minimum of the energy of their calculator.
+
+    The cell moves in the logarithm of the deformation gradient
+    (``ase.filters.FrechetCellFilter``), in which the gradient is exact.
+
+    Returns
+    -------
+    tuple[int, Failure | None]
+        Steps taken, and why this is no minimum, or None.
+    """
+    start, trail = atoms.get_volume(), trail or Trail()
+    trail.resume(atoms)
+    failure: Failure | None = None
+    converged = False
+    moving: Any = atoms
+    if how.cell:
+        moving = FrechetCellFilter(atoms, scalar_pressure=how.pressure * GPa)
+    with BFGS(moving, logfile=str(directory / "relax.log")) as optimiser:
+        for step in optimiser.irun(fmax=how.fmax, steps=how.max_steps):
+            converged, failure = bool(step), _astray(atoms, start)
+            if failure:
+                break
+            trail.mark(atoms, optimiser.nsteps)
+        steps = optimiser.nsteps
+    if failure is None and not converged:
+        failure = _unfinished(atoms, how, steps)
+    return steps, failure
+
+
+def _unfinished(atoms: Atoms, how: RelaxSettings, steps: int) -> Failure:
+    largest = float((atoms.get_forces() ** 2).sum(axis=1).max() ** 0.5)
+    return Failure(
+        FailureKind.PHYSICS,
+        NOT_RELAXED,
+        f"after {steps} steps the largest force is {largest:.3g} eV/Å and cell or positions "
+        f"still move; asked for was fmax {how.fmax:g} within {how.max_steps} steps",
+    )
 
 
 def _astray(atoms: Atoms, start: float) -> Failure | None:

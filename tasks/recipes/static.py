@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 
-from leadline.tasks.recipes.recipe import Recipe, RecipeOutcome, RecipeSettings, outcome
+from leadline.tasks.recipes.recipe import (
+    Instrument,
+    Recipe,
+    RecipeOutcome,
+    RecipeSettings,
+    outcome,
+)
 
 
 class StaticSettings(RecipeSettings):
@@ -27,7 +31,7 @@ class Static(Recipe):
         """False: nothing moves."""
         return False
 
-    def run(self, atoms: Atoms, calculator: BaseCalculator, directory: Path) -> RecipeOutcome:
+    def run(self, atoms: Atoms, instrument: Instrument) -> RecipeOutcome:
         """Compute ``atoms`` once."""
-        atoms.calc = calculator
+        atoms.calc = instrument.calculator(atoms)
         return outcome(atoms)

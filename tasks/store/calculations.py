@@ -126,7 +126,11 @@ class CalculationRecords(StoreBase):
         """
         if not result.complete:
             raise StoreError(f"the result of calculation {id} is no answer; record it as a failure")
-        changes = {"ended": now(), "times": result.times}
+        changes: dict[str, Any] = {
+            "ended": now(),
+            "times": result.times,
+            "continued_from": result.continued_from,
+        }
         if result.where:
             changes["where"] = result.where
         fields = {
@@ -149,6 +153,7 @@ class CalculationRecords(StoreBase):
         failure: Failure,
         state: CalculationState,
         times: Mapping[str, float] | None = None,
+        continued_from: Mapping[str, int] | None = None,
     ) -> None:
         """Store why an attempt gave no answer; the state is ``failed``, ``cut`` or ``cancelled``.
 
@@ -160,7 +165,12 @@ class CalculationRecords(StoreBase):
         if state not in _ENDED:
             raise StoreError(f"an attempt does not fail as {state}; allowed: {_or(_ENDED)}")
         why = failure.to_plain()
-        changes = {"ended": now(), "failure": why, "times": times or {}}
+        changes = {
+            "ended": now(),
+            "failure": why,
+            "times": times or {},
+            "continued_from": continued_from,
+        }
         self._change(id, attempt, _STARTED, state, changes, {"failure": why})
 
     def requeue(self, id: str) -> None:

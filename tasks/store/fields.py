@@ -83,7 +83,7 @@ class ArtefactsField(JsonField):
 class AttemptsField(BaseField):
     """The attempts of a calculation: dates as dates, maps as JSON text."""
 
-    _maps = ("changes", "where", "failure", "times")
+    _maps = ("changes", "where", "failure", "times", "continued_from")
 
     def to_mongo(self, value: Iterable[Attempt]) -> list[dict[str, Any]]:
         """Return what the database keeps."""
@@ -102,7 +102,9 @@ class AttemptsField(BaseField):
         return plain | {name: to_json(plain[name]) for name in self._maps}
 
     def _attempt(self, plain: Mapping[str, Any]) -> Attempt:
-        return Attempt(**{**plain, **{name: json.loads(plain[name]) for name in self._maps}})
+        # What an earlier leadline did not write takes its default.
+        maps = {name: json.loads(plain[name]) for name in self._maps if name in plain}
+        return Attempt(**{**plain, **maps})
 
 
 def to_json(value: Any) -> str:

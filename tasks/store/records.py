@@ -126,6 +126,8 @@ class Attempt:
     state: str = "claimed"
     failure: Mapping[str, Any] | None = None
     times: Mapping[str, float] = field(default_factory=dict)
+    continued_from: Mapping[str, int] | None = None
+    """``attempt`` and ``step`` whose geometry it began with; None at the start."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
 from leadline.tasks.errors import SpecError
+from leadline.tasks.recipes.recipe import Instrument
 from leadline.tasks.recipes.table import RECIPES, recipe
 
 OTHER_SETTINGS: dict[str, dict[str, Any]] = {
@@ -44,6 +45,10 @@ def _crystal() -> Atoms:
     return atoms
 
 
+def _emt(directory: Path) -> Instrument:
+    return Instrument(lambda _: EMT(), directory)
+
+
 @pytest.fixture(params=sorted(RECIPES))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -67,7 +72,7 @@ def test_the_id_is_the_same_however_the_settings_are_written(name: str) -> None:
 
 
 def test_numbers_come_with_the_units_of_the_schema(name: str, tmp_path: Path) -> None:
-    found = recipe(name, {}).run(_crystal(), EMT(), tmp_path)
+    found = recipe(name, {}).run(_crystal(), _emt(tmp_path))
     assert found.failure is None
     assert found.energy is not None
     assert set(found.properties) == {
@@ -90,13 +95,15 @@ def test_numbers_come_with_the_units_of_the_schema(name: str, tmp_path: Path) ->
 def test_an_absurd_energy_is_a_failure_of_physics(
     name: str, energy: float, reason: str, tmp_path: Path
 ) -> None:
-    found = recipe(name, {}).run(_crystal(), Liar(energy), tmp_path)
+    found = recipe(name, {}).run(_crystal(), Instrument(lambda _: Liar(energy), tmp_path))
     assert found.failure is not None
     assert (found.failure.kind, found.failure.reason) == ("physics", reason)
 
 
 def test_a_nan_force_is_never_good(name: str, tmp_path: Path) -> None:
-    found = recipe(name, {}).run(_crystal(), Liar(-1.0, force=float("nan")), tmp_path)
+    found = recipe(name, {}).run(
+        _crystal(), Instrument(lambda _: Liar(-1.0, force=float("nan")), tmp_path)
+    )
     assert found.failure is not None
     assert (found.failure.kind, found.failure.reason) == ("physics", "not-finite")
 
@@ -106,5 +113,5 @@ def test_the_cell_moves_only_where_the_recipe_says_so(name: str, tmp_path: Path)
         steps = recipe(name, settings)
         atoms = _crystal()
         before = atoms.cell.array.copy()
-        steps.run(atoms, EMT(), tmp_path)
+        steps.run(atoms, _emt(tmp_path))
         assert np.allclose(before, atoms.cell.array) != steps.relaxes_cell

@@ -228,6 +228,34 @@ def test_a_remedy_is_kept_when_the_worker_is_lost_after_it(
     assert asked_of(ours)[2].engine["changes"] == {"care": 1}
 
 
+def test_a_relaxation_that_ran_out_of_steps_goes_on_once_whatever_the_engine(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    unfinished = fails(FailureKind.PHYSICS, "not-relaxed")
+    ours = desk(unfinished, unfinished)
+    outcome = ours.carry(queued, never)
+    assert outcome.state is CalculationState.QUARANTINED
+    assert [request.engine["changes"] for request in asked_of(ours)] == [{}, {}]
+    assert outcome.calculation.attempts[1].reason == "continued, after not-relaxed"
+
+
+def test_going_on_takes_no_remedy_from_the_engine(desk: Callable[..., Desk], queued: str) -> None:
+    ours = desk(fails(FailureKind.PHYSICS, "not-relaxed"), physics, physics, good)
+    assert ours.carry(queued, never).state is CalculationState.DONE
+    changes = [request.engine["changes"] for request in asked_of(ours)]
+    assert changes == [{}, {}, {"care": 1}, {"care": 2}]
+
+
+def test_where_an_attempt_went_on_is_on_record(desk: Callable[..., Desk], queued: str) -> None:
+    begun = {"attempt": 1, "step": 7}
+
+    def gone_on(request: Request) -> Result:
+        return replace(good(request), continued_from=begun)
+
+    attempts = desk(lost, gone_on).carry(queued, never).calculation.attempts
+    assert [each.continued_from for each in attempts] == [None, begun]
+
+
 def test_no_convergence_without_a_failure_is_physics(
     desk: Callable[..., Desk], queued: str
 ) -> None:

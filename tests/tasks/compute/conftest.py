@@ -17,7 +17,12 @@ from leadline.tasks.calculation import Request, Result
 from leadline.tasks.compute import worker as worker_side
 from leadline.tasks.compute.attempt_files import Running, attempt_folder, turns
 
-PLUGINS = Path(__file__).parents[2] / "plugins" / "stand_in"
+PLUGINS = [Path(__file__).parents[2] / "plugins" / name for name in ("stand_in", "moody_emt")]
+COPPER = {
+    "lattice": [[3.6, 0, 0], [0, 3.6, 0], [0, 0, 3.6]],
+    "species": ["Cu"] * 4,
+    "coords": [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]],
+}
 WORK = """
 import json, sys
 from leadline.tasks.compute.worker import run_calculation
@@ -29,10 +34,10 @@ Asking = Callable[..., Request]
 
 @pytest.fixture(scope="session", autouse=True)
 def _stand_in_engine() -> Iterator[None]:
-    """Make the stand-in an engine of all processes that tests start from here."""
+    """Make stand-in and moody-emt engines of all processes that tests start from here."""
     worker_side._NURSERY.close()  # one that another room's tests started knows no stand-in
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), before]))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*map(str, PLUGINS), before]))
     yield
     del os.environ["PYTHONPATH"]
     if before is not None:
@@ -46,21 +51,16 @@ def ask(tmp_path: Path) -> Asking:
     def asking(
         name: str = "one", engine: str = "stand-in", attempt: int = 1, **settings: Any
     ) -> Request:
-        named = {key: settings.pop(key) for key in ("gone", "time_limit") if key in settings}
+        own = ("gone", "time_limit", "recipe", "structure")
+        named = {key: settings.pop(key) for key in own if key in settings}
         return Request(
             calculation=name,
             attempt=attempt,
             structure_id="cu",
-            structure={
-                "lattice": [[3.6, 0, 0], [0, 3.6, 0], [0, 0, 3.6]],
-                "species": ["Cu"] * 4,
-                "coords": [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]],
-            },
             engine={"name": engine, "settings": settings},
-            recipe={"name": "static", "settings": {}},
             site={},
             folder=str(tmp_path / "calculations" / name),
-            **named,
+            **{"structure": COPPER, "recipe": {"name": "static", "settings": {}}, **named},
         )
 
     return asking

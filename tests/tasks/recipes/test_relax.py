@@ -11,6 +11,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.units import GPa
 
+from leadline.tasks.recipes.recipe import Instrument
 from leadline.tasks.recipes.relax import Relax
 
 
@@ -18,6 +19,10 @@ def copper(edge: float = 3.8) -> Atoms:
     atoms = bulk("Cu", cubic=True, a=edge)
     atoms.rattle(0.05, seed=3)
     return atoms
+
+
+def emt(directory: Path) -> Instrument:
+    return Instrument(lambda _: EMT(), directory)
 
 
 def test_copper_finds_the_minimum_that_a_scan_finds(tmp_path: Path) -> None:
@@ -30,7 +35,7 @@ def test_copper_finds_the_minimum_that_a_scan_finds(tmp_path: Path) -> None:
     curve = np.polynomial.Polynomial.fit(edges, energies, 6)
     roots = np.asarray(curve.deriv().roots(), dtype=complex)
     (best,) = (float(x.real) for x in roots if abs(x.imag) < 1e-9 and 3.5 < x.real < 3.7)
-    found = Relax({"fmax": 1e-3}).run(copper(), EMT(), tmp_path)
+    found = Relax({"fmax": 1e-3}).run(copper(), emt(tmp_path))
     assert found.failure is None
     assert found.atoms.get_volume() == pytest.approx(best**3, rel=1e-4)
     assert found.energy == pytest.approx(4 * float(curve(best)), abs=1e-5)
@@ -40,7 +45,7 @@ def test_copper_finds_the_minimum_that_a_scan_finds(tmp_path: Path) -> None:
 
 
 def test_a_pressure_is_held(tmp_path: Path) -> None:
-    found = Relax({"pressure": 10.0, "fmax": 1e-3}).run(copper(), EMT(), tmp_path)
+    found = Relax({"pressure": 10.0, "fmax": 1e-3}).run(copper(), emt(tmp_path))
     assert found.properties["residual_pressure"] == pytest.approx(10.0, abs=0.05)
     assert found.properties["largest_stress"] < 0.05
     assert found.stress is not None
@@ -48,28 +53,28 @@ def test_a_pressure_is_held(tmp_path: Path) -> None:
 
 
 def test_positions_alone_relax_where_the_cell_is_fixed(tmp_path: Path) -> None:
-    found = Relax({"cell": False}).run(copper(), EMT(), tmp_path)
+    found = Relax({"cell": False}).run(copper(), emt(tmp_path))
     assert found.failure is None
     assert found.properties["largest_force"] < 0.02
     assert abs(found.properties["residual_pressure"]) > 5
 
 
 def test_what_did_not_converge_is_never_good(tmp_path: Path) -> None:
-    found = Relax({"max_steps": 1}).run(copper(), EMT(), tmp_path)
+    found = Relax({"max_steps": 1}).run(copper(), emt(tmp_path))
     assert found.failure is not None
     assert (found.failure.kind, found.failure.reason) == ("physics", "not-relaxed")
     assert "after 1 steps the largest force is" in found.failure.message
 
 
 def test_what_is_relaxed_already_takes_no_step(tmp_path: Path) -> None:
-    first = Relax({}).run(copper(), EMT(), tmp_path)
-    again = Relax({}).run(first.atoms.copy(), EMT(), tmp_path)
+    first = Relax({}).run(copper(), emt(tmp_path))
+    again = Relax({}).run(first.atoms.copy(), emt(tmp_path))
     assert again.steps == 0
     assert again.failure is None
 
 
 def test_a_cell_that_falls_apart_is_given_up(tmp_path: Path) -> None:
-    torn = Relax({"pressure": -60.0}).run(copper(), EMT(), tmp_path)
+    torn = Relax({"pressure": -60.0}).run(copper(), emt(tmp_path))
     assert torn.failure is not None
     assert (torn.failure.kind, torn.failure.reason) == ("physics", "cell-fell-apart")
 
@@ -79,6 +84,6 @@ def test_an_ordered_phase_relaxes_in_few_steps(symbols: str, tmp_path: Path) -> 
     cell = Atoms(
         symbols, scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=[2.8, 2.8, 3.9], pbc=1
     )
-    found = Relax({}).run(cell, EMT(), tmp_path)
+    found = Relax({}).run(cell, emt(tmp_path))
     assert found.failure is None
     assert found.steps < 40
