@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pymatgen.core import Structure
-from pymatgen.entries.computed_entries import ComputedStructureEntry
-
 from leadline.flows.summary import CampaignSummary, FoundPhase
 from leadline.surrogate.chance import expected_random_draws
 from leadline.surrogate.stopping import Verdict
@@ -12,7 +9,6 @@ from leadline.tasks.answers import Answer
 from leadline.tasks.assess import Assessment
 from leadline.tasks.notebook import Notebook
 from leadline.tasks.store.records import CalculationState
-from leadline.tasks.structures import from_plain
 
 ON_HULL = 1e-6
 
@@ -33,14 +29,13 @@ def found_phases(assessment: Assessment, book: Notebook) -> tuple[FoundPhase, ..
     )
 
 
-def hull_entries(assessment: Assessment, book: Notebook) -> tuple[ComputedStructureEntry, ...]:
-    """Return what stands on the hull as pymatgen entries, elements included."""
-    on_hull = [
+def on_hull(assessment: Assessment, book: Notebook) -> tuple[Answer, ...]:
+    """Return the answers that stand on the hull, elements included."""
+    return tuple(
         each
         for each in book.answers
         if assessment.above_hull.get(each.structure, 1.0) <= ON_HULL and each.final is not None
-    ]
-    return tuple(_entry(each) for each in on_hull)
+    )
 
 
 def summary_of(
@@ -65,20 +60,9 @@ def summary_of(
         computed=book.ended,
         pool=pool,
         random_expected=expected_random_draws(pool, counted, counted) if counted else None,
-        entries=hull_entries(assessment, book),
+        hull=on_hull(assessment, book),
         failed=book.count(CalculationState.QUARANTINED),
         free=len(book.proposals) - len(book.picks),
         waiting=waiting,
         verdict={"stop": verdict.stop, "rule": verdict.rule, "evidence": dict(verdict.evidence)},
-    )
-
-
-def _entry(answer: Answer) -> ComputedStructureEntry:
-    assert answer.final is not None
-    structure: Structure = from_plain(answer.final)
-    return ComputedStructureEntry(
-        structure,
-        answer.energy * len(structure),
-        entry_id=answer.structure,
-        data={"calculation": answer.calculation, "space_group": answer.space_group},
     )

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from pymatgen.core import Structure
-from pymatgen.entries.computed_entries import ComputedStructureEntry
+
+from leadline.tasks.answers import Answer
+from leadline.tasks.structures import from_plain
+
+if TYPE_CHECKING:
+    from pymatgen.entries.computed_entries import ComputedStructureEntry
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,8 @@ class CampaignSummary:
     random_expected
         Calculations that a random search is expected to need for the same finds,
         conditional on these being all there are; None where nothing was found.
-    entries
-        The phases on the hull, elements included, as pymatgen entries: relaxed
-        structures with total energies in eV.
+    hull
+        The answers on the hull, elements included.
     failed
         Calculations in quarantine.
     free
@@ -59,12 +64,28 @@ class CampaignSummary:
     computed: int
     pool: int
     random_expected: float | None
-    entries: tuple[ComputedStructureEntry, ...] = ()
+    hull: tuple[Answer, ...] = ()
     failed: int = 0
     free: int = 0
     waiting: Mapping[str, str] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
 
+    @cached_property
+    def entries(self) -> tuple[ComputedStructureEntry, ...]:
+        """The hull as pymatgen entries: relaxed structures with total energies in eV."""
+        # Its package takes over a second to import, and `leadline run` asks for no entry.
+        from pymatgen.entries.computed_entries import ComputedStructureEntry
+
+        return tuple(
+            ComputedStructureEntry(
+                structure,
+                each.energy * len(structure),
+                entry_id=each.structure,
+                data={"calculation": each.calculation, "space_group": each.space_group},
+            )
+            for each, structure in zip(self.hull, self.structures(), strict=True)
+        )
+
     def structures(self) -> list[Structure]:
-        """Return the structures of the hull's entries."""
-        return [entry.structure for entry in self.entries]
+        """Return the structures on the hull."""
+        return [from_plain(each.final) for each in self.hull if each.final is not None]
