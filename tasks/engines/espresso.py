@@ -22,7 +22,7 @@ from leadline.tasks.engines import espresso_failures
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
-from leadline.tasks.engines.k_mesh import k_mesh
+from leadline.tasks.engines.program import command_line
 from leadline.tasks.engines.upf import Pseudopotential, read_upf
 from leadline.tasks.errors import ConfigurationError
 
@@ -85,14 +85,12 @@ class EspressoEngine(Engine):
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return a calculator; the k-mesh is that of ``atoms`` now, and stays."""
-        command = f"{self.site.launcher} {self.site.command or 'pw.x'}".strip()
-        profile = PwProfile(
-            command.format(ranks=self.site.ranks), self._folder(), self.site.threads
-        )
+        command = command_line(self.site, "pw.x")
+        profile = PwProfile(command, self._folder(), self.site.threads)
         parameters = {
             "input_data": self._namelists(atoms),
             "pseudopotentials": dict(self.settings.pseudopotentials),
-            "kpts": self.settings.kpts or k_mesh(atoms, self.settings.kspacing or 1.0),
+            "kpts": self.settings.mesh(atoms),
             "fractions": self._fractions(atoms),
         }
         return pw_calculator(profile, directory, parameters)

@@ -8,6 +8,7 @@ from subprocess import CalledProcessError
 
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.engines import program_end
+from leadline.tasks.engines.program import BrokenOutputError
 from leadline.tasks.engines.program_end import by_error, by_exit, line_with, plain, tail, text_of
 
 OUTPUT = "espresso.pwo"
@@ -38,10 +39,6 @@ PHYSICS_ROUTINES = (
 )
 
 DISK_ROUTINES = r"davcio|open_buffer|diropn|create_directory|write_rhog|mp_files"
-
-
-class BrokenOutputError(Exception):
-    """pw.x ended without an error, and its output is no answer."""
 
 
 def classify(error: BaseException, directory: Path) -> Failure:

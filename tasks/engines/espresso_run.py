@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from leadline.tasks.engines.espresso_failures import (
     DONE,
     NOT_CONVERGED,
     OUTPUT,
-    BrokenOutputError,
 )
+from leadline.tasks.engines.program import BrokenOutputError, run_program
 
 NUMBERS = {
     "total_magnetization": r"^\s*total magnetization\s*=\s*(\S+) Bohr",
@@ -45,21 +44,11 @@ class PwProfile(EspressoProfile):
         errorfile: str | None = None,
         append: bool = False,
     ) -> None:
-        """Run pw.x in ``directory``; it stays in the process group of its parent."""
+        """Run pw.x in ``directory``."""
         (directory / "CRASH").unlink(missing_ok=True)
-        with (
-            (directory / outputfile).open("wb") as output,
-            (directory / str(errorfile)).open("wb") as errors,
-        ):
-            subprocess.run(
-                self.get_command(inputfile),
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                env={**os.environ, "OMP_NUM_THREADS": str(self.threads)},
-                check=True,
-            )
+        run_program(
+            self.get_command(inputfile), directory, outputfile, str(errorfile), self.threads
+        )
 
 
 class PwTemplate(EspressoTemplate):

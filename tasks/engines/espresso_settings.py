@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from leadline.tasks.engines.engine import EngineSettings
+from leadline.tasks.engines.k_mesh import MeshSettings
 
 Section = Literal["control", "system", "electrons"]
 Smearing = Literal["none", "gaussian", "methfessel-paxton", "marzari-vanderbilt", "fermi-dirac"]
@@ -21,7 +21,7 @@ RESERVED = frozenset(
 """Keys of pw.x that leadline sets itself."""
 
 
-class EspressoSettings(EngineSettings):
+class EspressoSettings(MeshSettings):
     """Settings of ``espresso``: names of pw.x, units of pw.x unless said otherwise."""
 
     pseudopotentials: dict[str, str]
@@ -30,10 +30,6 @@ class EspressoSettings(EngineSettings):
     """Cutoff of the wavefunctions, Ry."""
     ecutrho: float | None = Field(default=None, gt=0)
     """Cutoff of the density, Ry; None is 4 ecutwfc, too little for US and PAW."""
-    kspacing: float | None = Field(default=None, gt=0)
-    """Largest distance of k-points, 1/Å with the factor 2π (as VASP and AiiDA count)."""
-    kpts: tuple[int, int, int] | None = None
-    """Divisions of the mesh instead of ``kspacing``: one mesh for every cell."""
     smearing: Smearing = "marzari-vanderbilt"
     """Occupations; ``none`` is for insulators alone."""
     degauss: float = Field(default=0.02, gt=0)
@@ -76,8 +72,6 @@ class EspressoSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> EspressoSettings:
-        if (self.kspacing is None) == (self.kpts is None):
-            raise ValueError("give either kspacing (1/Å) or kpts (three divisions)")
         if self.nspin == 1 and self.starting_magnetization:
             raise ValueError("starting_magnetization needs nspin: 2")
         return self
