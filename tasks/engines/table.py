@@ -12,6 +12,7 @@ from leadline.tasks.tables import named
 ENGINES = {
     "emt": "leadline.tasks.engines.emt:EmtEngine",
     "espresso": "leadline.tasks.engines.espresso:EspressoEngine",
+    "gpaw": "leadline.tasks.engines.gpaw:GpawEngine",
     "replay": "leadline.tasks.engines.replay:ReplayEngine",
 }
 

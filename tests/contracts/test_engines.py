@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,43 @@ ESPRESSO = Example(
     stress_tolerance=0.5 * GPa,
     step=0.01,
 )
+GPAW = Example(
+    name="gpaw",
+    settings={
+        "cutoff": 250,
+        "xc": "PBE",
+        "kpts": [2, 2, 1],
+        "energy_convergence": 1e-7,
+        "density_convergence": 1e-6,
+    },
+    atoms=_rattled(bulk("Si"), 0.05),
+    changes={
+        "cutoff": 260,
+        "kspacing": 0.3,
+        "kpts": [3, 3, 3],
+        "xc": "LDA",
+        "setups": {"Si": ":p,1.5"},
+        "smearing": "marzari-vanderbilt",
+        "width": 0.2,
+        "spinpol": True,
+        "initial_moments": {"Si": 0.5},
+        "energy_convergence": 1e-6,
+        "density_convergence": 1e-5,
+        "eigenstates_convergence": 1e-7,
+        "maxiter": 50,
+        "eigensolver": "rmm-diis",
+        "bands": "150%",
+        "mixing_beta": 0.1,
+        "mixing_history": 4,
+        "mixing_weight": 50,
+        "symmetry": False,
+    },
+    lacks="Po",
+    force_tolerance=5e-3,
+    stress_tolerance=0.5 * GPa,
+    step=0.01,
+)
+NEEDS_GPAW = [pytest.mark.skipif(find_spec("gpaw") is None, reason="needs GPAW: the extra gpaw")]
 NEEDS_PW = [
     pytest.mark.espresso,
     pytest.mark.skipif(
@@ -101,6 +139,7 @@ NEEDS_PW = [
 COMPUTING = [
     pytest.param(EMT, id="emt"),
     pytest.param(ESPRESSO, id="espresso", marks=NEEDS_PW),
+    pytest.param(GPAW, id="gpaw", marks=NEEDS_GPAW),
 ]
 
 
@@ -129,9 +168,9 @@ def replay(tmp_path: Path) -> Example:
     )
 
 
-@pytest.fixture(params=["emt", pytest.param("espresso", marks=NEEDS_PW), "replay"])
+@pytest.fixture(params=[*COMPUTING, "replay"])
 def example(request: pytest.FixtureRequest, replay: Example) -> Example:
-    return {"emt": EMT, "espresso": ESPRESSO, "replay": replay}[request.param]
+    return replay if request.param == "replay" else request.param
 
 
 def _request(example: Example, changes: Mapping[str, Any], recipe: Mapping[str, Any]) -> Request:
@@ -158,11 +197,11 @@ STATIC = {"name": "static", "settings": {}}
 
 
 def test_every_engine_has_an_example() -> None:
-    assert set(ENGINES) == {"emt", "espresso", "replay"}
+    assert set(ENGINES) == {"replay", *(case.id for case in COMPUTING)}
 
 
 def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:
-    with pytest.raises(SpecError, match=r"engine\.name: 'vasp' .*emt, espresso, replay"):
+    with pytest.raises(SpecError, match=r"engine\.name: 'vasp' .*emt, espresso, gpaw, replay"):
         engine("vasp", {})
 
 
@@ -197,6 +236,7 @@ def _with_what_it_needs(key: str, value: Any) -> dict[str, Any]:
     needs: dict[str, dict[str, Any]] = {
         "kspacing": {"kpts": None},
         "starting_magnetization": {"nspin": 2},
+        "initial_moments": {"spinpol": True},
         "energy_per_atom_key": {"energy_key": None},
     }
     return {key: value, **needs.get(key, {})}
