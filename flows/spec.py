@@ -79,7 +79,7 @@ class EngineSpec(Named):
 class RecipeSpec(Named):
     """What is computed with the engine, and to what tolerance."""
 
-    name: str = Field(default="static", description="static or relax")
+    name: str = Field(default="static", description="static, relax, or another by its name")
 
     @model_validator(mode="after")
     def _settings_hold(self) -> RecipeSpec:
@@ -363,4 +363,13 @@ class CampaignSpec(Section):
             raise ValueError(
                 f"recipe.name: found {self.recipe.name!r}; allowed: static, since engine.name is "
                 "'replay', which answers from a data set and relaxes nothing"
+            )
+        from leadline.tasks.engines.table import engine_class
+        from leadline.tasks.recipes.table import recipe_class
+
+        if recipe_class(self.recipe.name).needs_bands and not engine_class(self.engine.name).bands:
+            raise ValueError(
+                f"recipe.name: found {self.recipe.name!r}, which needs eigenvalues, and the engine "
+                f"{self.engine.name!r} gives none; allowed: another recipe, or an engine with "
+                "bands, as espresso"
             )

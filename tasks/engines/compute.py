@@ -122,10 +122,18 @@ def _run(chosen: Engine, request: Request, raw: Path, trail: Trail) -> RecipeOut
     if known is not None:
         return known
     steps = recipe(request.recipe["name"], request.recipe["settings"])
-    found = steps.run(atoms, Instrument(lambda now: chosen.calculator(now, raw), raw, trail))
+    instrument = Instrument(
+        calculator=lambda now: chosen.calculator(now, raw),
+        directory=raw,
+        trail=trail,
+        bands=lambda now: chosen.band_calculator(now, raw),
+        observed=lambda: chosen.observed(raw),
+    )
+    found = steps.run(atoms, instrument)
     return replace(
         found,
-        properties={**found.properties, **chosen.observed(raw)},
+        # What a recipe read of a certain single point stands before that of the last one.
+        properties={**chosen.observed(raw), **found.properties},
         failure=found.failure or _unexplained(found, request.expected),
     )
 

@@ -16,6 +16,7 @@ from ase.calculators.calculator import BaseCalculator
 from pydantic import BaseModel, ConfigDict
 
 from leadline.tasks.calculation import Failure
+from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.recipes.recipe import RecipeOutcome
 from leadline.tasks.settings import validated
 
@@ -60,6 +61,8 @@ class Engine(Protocol):
     """Settings that change how the answer is reached and not what it is."""
     scratch: ClassVar[tuple[str, ...]] = ()
     """Folders and files under the working directory that are never kept."""
+    bands: ClassVar[bool] = False
+    """True if it gives eigenvalues: then it has a ``band_calculator``."""
     Settings: ClassVar[type[EngineSettings]]
     settings: EngineSettings
     site: EngineSite
@@ -109,6 +112,17 @@ class Engine(Protocol):
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return an ASE calculator that works in ``directory``."""
+
+    def band_calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
+        """Return a calculator as above, with empty bands.
+
+        Its results hold ``eigenvalues`` (eV, float[spins, k-points, bands]) and
+        ``fermi_level`` (eV) beside energy and forces.
+        """
+        raise ConfigurationError(
+            f"the engine {self.name} gives no eigenvalues, which the recipe asked for needs; "
+            "choose another recipe or engine"
+        )
 
     def observed(self, directory: Path) -> Mapping[str, float]:
         """Return further finite numbers from the files of a finished calculation."""

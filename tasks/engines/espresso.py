@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -42,6 +43,7 @@ class EspressoEngine(Engine):
         {"mixing_beta", "mixing_mode", "electron_maxstep", "diagonalization"}
     )
     scratch: ClassVar[tuple[str, ...]] = ("out",)
+    bands: ClassVar[bool] = True
     Settings: ClassVar[type[EspressoSettings]] = EspressoSettings
     settings: EspressoSettings
 
@@ -85,10 +87,31 @@ class EspressoEngine(Engine):
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return a calculator; the k-mesh is that of ``atoms`` now, and stays."""
+        return self._calculator(atoms, directory, self._namelists(atoms))
+
+    def band_calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
+        """Return a calculator that prints all eigenvalues, those of empty bands too."""
+        namelists = self._namelists(atoms)
+        namelists["control"]["verbosity"] = "high"
+        # With smearing pw.x has empty bands by itself, with fixed occupations it has none.
+        if self.settings.smearing == "none" and "nbnd" not in namelists["system"]:
+            namelists["system"]["nbnd"] = self._bands(atoms)
+        return self._calculator(atoms, directory, namelists)
+
+    def _bands(self, atoms: Atoms) -> int:
+        """Return the occupied bands, and a fifth as many empty ones or four."""
+        files = self._files()
+        electrons = sum(read_upf(files[symbol]).valence for symbol in atoms.symbols)
+        occupied = math.ceil((electrons - float(atoms.info.get("charge", 0.0))) / 2)
+        return occupied + max(4, math.ceil(occupied / 5))
+
+    def _calculator(
+        self, atoms: Atoms, directory: Path, namelists: Mapping[str, Mapping[str, Value]]
+    ) -> BaseCalculator:
         command = command_line(self.site, "pw.x")
         profile = PwProfile(command, self._folder(), self.site.threads)
         parameters = {
-            "input_data": self._namelists(atoms),
+            "input_data": namelists,
             "pseudopotentials": dict(self.settings.pseudopotentials),
             "kpts": self.settings.mesh(atoms),
             "fractions": self._fractions(atoms),
@@ -96,7 +119,7 @@ class EspressoEngine(Engine):
         return pw_calculator(profile, directory, parameters)
 
     def observed(self, directory: Path) -> Mapping[str, float]:
-        """Return magnetisations (μB of the cell) and SCF iterations of the last run."""
+        """Return magnetisations (μB of the cell), iterations and residual (eV) of the last SCF."""
         return numbers_in((directory / espresso_failures.OUTPUT).read_text(errors="replace"))
 
     def classify(self, error: BaseException, directory: Path) -> Failure:

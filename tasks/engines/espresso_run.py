@@ -12,6 +12,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.espresso import EspressoProfile, EspressoTemplate
 from ase.calculators.genericfileio import GenericFileIOCalculator
+from ase.units import Rydberg
 
 from leadline.tasks.engines.espresso_failures import (
     CONVERGED,
@@ -25,8 +26,12 @@ NUMBERS = {
     "total_magnetization": r"^\s*total magnetization\s*=\s*(\S+) Bohr",
     "absolute_magnetization": r"^\s*absolute magnetization\s*=\s*(\S+) Bohr",
     "scf_iterations": r"convergence has been achieved in\s+(\d+) iterations",
+    "scf_residual": r"^\s*estimated scf accuracy\s*<\s*(\S+) Ry",
 }
 """Last numbers of an output that go to the properties; moments in μB of the cell."""
+EDGES = r"highest occupied, lowest unoccupied level \(ev\):\s+(\S+)\s+(\S+)"
+FACTORS = {"scf_residual": Rydberg}
+"""From the unit of pw.x to ours, where they differ."""
 
 
 class PwProfile(EspressoProfile):
@@ -94,6 +99,9 @@ class PwTemplate(EspressoTemplate):
         missing = {"energy", "forces", "stress"} - results.keys()
         if missing:
             raise BrokenOutputError(f"{OUTPUT} lacks {', '.join(sorted(missing))}")
+        # With fixed occupations ASE takes a band edge for the Fermi level, which lies between.
+        if edges := re.search(EDGES, text):
+            results["fermi_level"] = (float(edges[1]) + float(edges[2])) / 2
         return results
 
 
@@ -115,7 +123,11 @@ def numbers_in(text: str) -> dict[str, float]:
     """Return the ``NUMBERS`` that an output of pw.x shows last; stars are none."""
     found = {name: re.findall(pattern, text, re.M) for name, pattern in NUMBERS.items()}
     numbers = {name: _number(matches[-1]) for name, matches in found.items() if matches}
-    return {name: number for name, number in numbers.items() if number is not None}
+    return {
+        name: number * FACTORS.get(name, 1)
+        for name, number in numbers.items()
+        if number is not None
+    }
 
 
 def _number(text: str) -> float | None:

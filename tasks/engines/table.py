@@ -25,13 +25,14 @@ def engine(name: str, settings: Mapping[str, Any], site: EngineSite | None = Non
     SpecError
         If no engine has that name, or a setting is refused.
     """
-    return _named(name)(settings, site or EngineSite())
+    return engine_class(name)(settings, site or EngineSite())
 
 
 def engine_settings(name: str, settings: Mapping[str, Any]) -> EngineSettings:
     """Return the settings of the engine called ``name``, checked; SpecError as above."""
-    return validated(_named(name).Settings, settings, "engine")
+    return validated(engine_class(name).Settings, settings, "engine")
 
 
-def _named(name: str) -> type[Engine]:
+def engine_class(name: str) -> type[Engine]:
+    """Return what the engine called ``name`` is; SpecError as above."""
     return cast(type[Engine], named("engine.name", name, ENGINES, "leadline.engines"))

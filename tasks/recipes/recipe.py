@@ -34,8 +34,25 @@ UNITS = {
     "largest_force": "eV/Å",
     "residual_pressure": "GPa",
     "largest_stress": "GPa",
+    "fresh_basis_change": "eV/atom",
+    "scf_residual": "eV",
+    "total_magnetization": "μB",
+    "absolute_magnetization": "μB",
+    "equilibrium_volume": "Å^3/atom",
+    "eos_residual": "eV/atom",
+    "bulk_modulus": "GPa",
+    "bulk_modulus_voigt": "GPa",
+    "bulk_modulus_reuss": "GPa",
+    "shear_modulus": "GPa",
+    "shear_modulus_voigt": "GPa",
+    "shear_modulus_reuss": "GPa",
+    "young_modulus": "GPa",
+    "softest_stiffness": "GPa",
+    **{f"c{i}{j}": "GPa" for i in range(1, 7) for j in range(i, 7)},
+    "band_gap": "eV",
+    "direct_band_gap": "eV",
 }
-"""Units of the properties that recipes give."""
+"""Units of the properties that recipes and engines give; what is not here has none."""
 
 
 class RecipeSettings(BaseModel):
@@ -57,11 +74,18 @@ class Instrument:
         Where engine and recipe put their files.
     trail
         Geometries that this and earlier attempts reached.
+    bands
+        As ``calculator``, with the eigenvalues of empty bands among the results;
+        ConfigurationError where the engine gives none.
+    observed
+        Gives what the engine's files say of the last single point beside its results.
     """
 
     calculator: Callable[[Atoms], BaseCalculator]
     directory: Path
     trail: Trail = field(default_factory=Trail)
+    bands: Callable[[Atoms], BaseCalculator] | None = None
+    observed: Callable[[], Mapping[str, float]] = dict
 
 
 @dataclass(frozen=True)
@@ -105,6 +129,8 @@ class Recipe(Protocol):
     name: ClassVar[str]
     Settings: ClassVar[type[RecipeSettings]]
     settings: RecipeSettings
+    needs_bands: ClassVar[bool] = False
+    """True if it reads eigenvalues, which not every engine gives."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Check ``settings``; SpecError where one is refused."""

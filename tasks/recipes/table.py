@@ -12,6 +12,10 @@ from leadline.tasks.tables import named
 RECIPES = {
     "static": "leadline.tasks.recipes.static:Static",
     "relax": "leadline.tasks.recipes.relax:Relax",
+    "relax+static": "leadline.tasks.recipes.relax_static:RelaxStatic",
+    "equation_of_state": "leadline.tasks.recipes.equation_of_state:EquationOfState",
+    "elastic": "leadline.tasks.recipes.elastic:Elastic",
+    "band_gap": "leadline.tasks.recipes.band_gap:BandGap",
 }
 
 
@@ -23,13 +27,14 @@ def recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
     SpecError
         If no recipe has that name, or a setting is refused.
     """
-    return _named(name)(settings)
+    return recipe_class(name)(settings)
 
 
 def recipe_settings(name: str, settings: Mapping[str, Any]) -> RecipeSettings:
     """Return the settings of the recipe called ``name``, checked; SpecError as above."""
-    return validated(_named(name).Settings, settings, "recipe")
+    return validated(recipe_class(name).Settings, settings, "recipe")
 
 
-def _named(name: str) -> type[Recipe]:
+def recipe_class(name: str) -> type[Recipe]:
+    """Return what the recipe called ``name`` is; SpecError as above."""
     return cast(type[Recipe], named("recipe.name", name, RECIPES, "leadline.recipes"))

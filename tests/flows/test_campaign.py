@@ -53,6 +53,32 @@ def test_from_python_a_campaign_returns_what_it_found(
     assert len(summary.structures()) == len(summary.entries)
 
 
+@pytest.mark.slow
+def test_a_campaign_finds_the_stiffest_alloy(
+    command: Command, campaign_file: WriteFile, store: Path
+) -> None:
+    file = campaign_file(
+        objective={"kind": "property", "property": "bulk_modulus", "direction": "maximise"},
+        candidates=[
+            {"source": "orderings", "lattice": "fcc", "elements": ["Cu", "Pt"], "max_atoms": 3}
+        ],
+        recipe={"name": "equation_of_state"},
+        start={"random": 3},
+        acquisition={"batch": 2},
+        stop={"expected_missed": None, "calculations": 7},
+    )
+    ran = command("run", file)
+    assert ran.code == 0, ran.err
+    (best,) = json.loads(command("status", "small", "--json").out)["found"]
+    shown = command("show", "small", best["structure"][:12]).out
+    assert f"bulk_modulus           {best['value']:.6g} GPa" in shown
+    # The stiffer element has no stiffer alloy, and 7 of 10 calculations find it.
+    assert best["formula"] == "Pt"
+    with open_store(None, store, write=False) as opened:
+        answers = opened.by_state(CalculationState.DONE)
+    assert max(each.properties["bulk_modulus"] for each in answers) == best["value"]
+
+
 def test_a_campaign_is_run_told_shown_reported_and_exported(
     command: Command, campaign_file: WriteFile, tmp_path: Path
 ) -> None:

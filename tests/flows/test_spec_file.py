@@ -67,7 +67,14 @@ def refusal(changes: dict[str, Any]) -> list[str]:
             "recipe.fmx: unknown key (did you mean 'fmax'?); allowed here: cell, fmax,",
         ),
         ({"recipe": {"name": "relax", "fmax": -1}}, "recipe.fmax: found -1; allowed: greater"),
-        ({"recipe": {"name": "melt"}}, "recipe.name: 'melt' is not known; known are: relax,"),
+        (
+            {"recipe": {"name": "melt"}},
+            "recipe.name: 'melt' is not known; known are: band_gap, elastic",
+        ),
+        (
+            {"recipe": {"name": "band_gap"}},
+            "recipe.name: found 'band_gap', which needs eigenvalues, and the engine 'emt' gives",
+        ),
         (
             {"objective": {"tolerance": "1 meV"}},
             "objective.tolerance: found '1 meV'; allowed: a number in eV/atom, or one with a unit "

@@ -89,7 +89,8 @@ def test_the_relaxed_structure_can_be_rebuilt_and_keeps_its_species(tmp_path: Pa
         ({"engine": {"name": "vasp", "settings": {}}}, "settings", "known are"),
         ({"engine": {"name": "emt", "settings": {"x": 1}}}, "settings", "unknown key"),
         ({"recipe": {"name": "relax", "settings": {"fmx": 1}}}, "settings", "recipe.fmx"),
-        ({"recipe": {"name": "melt", "settings": {}}}, "settings", "relax, static"),
+        ({"recipe": {"name": "melt", "settings": {}}}, "settings", "relax, relax+static, static"),
+        ({"recipe": {"name": "band_gap", "settings": {}}}, "settings", "emt gives no eigenvalues"),
         ({"site": {"cmd": "x"}}, "settings", "site.cmd"),
         ({"engine": {"settings": {}}}, "settings", "name"),
         (

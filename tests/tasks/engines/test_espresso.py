@@ -94,6 +94,40 @@ def test_silicon_relaxes_to_its_lattice_parameter(tmp_path: Path) -> None:
     assert result.steps > 1
 
 
+BAND_GAP = {"name": "band_gap", "settings": {}}
+
+
+@pytest.mark.parametrize("smearing", ["none", "gaussian"])
+def test_the_gap_of_silicon_is_that_of_the_lda_and_indirect(smearing: str, tmp_path: Path) -> None:
+    result = run(tmp_path, {**SILICON, "smearing": smearing, "degauss": 0.001}, recipe=BAND_GAP)
+    assert result.complete, result.failure
+    # From Γ to X on this mesh; the LDA's gap of all k is 0.5 eV, its direct one 2.5 eV.
+    assert result.properties["band_gap"] == pytest.approx(0.6, abs=0.1)
+    assert result.properties["direct_band_gap"] == pytest.approx(2.55, abs=0.1)
+    assert result.energy == pytest.approx(GOLDEN, abs=1e-3)
+
+
+def test_a_metal_has_no_gap(tmp_path: Path) -> None:
+    metal = {**SILICON, "pseudopotentials": {"Al": "Al.pz-vbc.UPF"}, "smearing": "gaussian"}
+    result = run(tmp_path, metal, bulk("Al", a=4.0), recipe=BAND_GAP)
+    assert result.complete, result.failure
+    assert result.properties["band_gap"] == 0
+
+
+def test_how_well_the_scf_converged_is_told(tmp_path: Path) -> None:
+    result = run(tmp_path, {**SILICON, "conv_thr": 1e-7})
+    assert 0 < result.properties["scf_residual"] < 2 * 1e-7 * Ry
+
+
+def test_the_elastic_constants_of_silicon_are_near_those_of_the_lda(tmp_path: Path) -> None:
+    result = run(tmp_path, SILICON, bulk("Si", a=5.40), {"name": "elastic", "settings": {}})
+    assert result.complete, result.failure
+    # Nielsen and Martin, Phys. Rev. B 32, 3792 (1985): 159, 61 and 85 GPa; cutoffs are low here.
+    assert result.properties["c11"] == pytest.approx(159, rel=0.1)
+    assert result.properties["c12"] == pytest.approx(61, rel=0.2)
+    assert result.properties["c44"] == pytest.approx(85, rel=0.1)
+
+
 def test_a_magnet_keeps_the_moments_of_its_structure(tmp_path: Path) -> None:
     iron = {
         "pseudopotentials": {"Fe": "Fe.pz-nd-rrkjus.UPF"},
