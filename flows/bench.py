@@ -30,7 +30,6 @@ from leadline.tasks.candidates.features import pool_features
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.candidates.table import source
 from leadline.tasks.compute.cluster import Cluster, open_cluster
-from leadline.tasks.compute.dispatcher import Dispatcher
 from leadline.tasks.compute.profile import Profile, load_profile
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.table import engine
@@ -177,14 +176,14 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         lease = stack.enter_context(leased(store, spec.name, owner))
         # A changed file is no business of who does not drive the campaign.
         enrol(store, spec, parts.engine, parts.recipe)
-        cluster = stack.enter_context(open_cluster(parts.profile, spec.compute.workers))
+        root = parts.profile.calculations or folder / "calculations"
+        cluster = stack.enter_context(open_cluster(parts.profile, spec.compute.workers, root))
         chosen, reason = parts.descriptor(file)
         pool, _ = pool_features(file, chosen, folder / "features")
-        root = parts.profile.calculations or folder / "calculations"
         limit = spec.compute.time_limit
         desk = Desk(
             store=store,
-            dispatcher=Dispatcher(cluster.client),
+            dispatcher=cluster.dispatcher,
             engine=parts.engine,
             recipe=parts.recipe,
             root=root,

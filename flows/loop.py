@@ -43,6 +43,7 @@ from leadline.tasks.recording import (
 )
 from leadline.tasks.store.records import (
     ArtefactRef,
+    Calculation,
     CalculationState,
     CampaignState,
     ProposalState,
@@ -77,6 +78,8 @@ class Loop:
             given_up=bench.cluster.given_up,
         )
         self.after_assessing: Callable[[], None] = lambda: None
+        for record in self.book.calculations.values():
+            self._note_duration(record)
         if bench.desk.judge is not None:
             bench.desk.judge.remembers(self.book.answers)
 
@@ -323,10 +326,16 @@ class Loop:
             self.book.structures[asked.id] = asked
         self.book.take_in(record)
         self.ledger.charge("engine", float(record.times.get("wall", 0.0)))
+        self._note_duration(record)
         if outcome.failure is not None:
             words = outcome.waiting or outcome.failure.message
             self.watcher.note(f"{self._formula(record.structure)}: {outcome.state}: {words}")
         self.show()
+
+    def _note_duration(self, record: Calculation) -> None:
+        asked = self.book.structures.get(record.structure)
+        if record.state is State.DONE and asked is not None:
+            self.bench.desk.durations.note(asked.sites, float(record.times.get("wall", 0.0)))
 
     def _progress(self) -> Progress:
         metrics = prequential(self.book, self.assessment.values)

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from leadline.flows.quantities import EnergyPerAtom, Hours
 from leadline.surrogate.errors import SurrogateError
 from leadline.tasks.errors import SpecError
+from leadline.tasks.quantities import EnergyPerAtom, Hours
 
 FORMAT = 1
 

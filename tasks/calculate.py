@@ -20,6 +20,7 @@ from leadline.tasks.calculation import Failure, FailureKind, Request
 from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, take_over
 from leadline.tasks.compute.attempt_files import calculation_folder, turns
 from leadline.tasks.compute.dispatcher import IDLE, NOT_STARTED, Dispatcher, see_to_end
+from leadline.tasks.compute.durations import Durations
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.judge import Judge
@@ -80,6 +81,8 @@ class Desk:
         Says what became of a relaxed structure; None where nothing relaxes.
     elements
         Energies of the elements that this engine gave so far, eV/atom.
+    durations
+        How long calculations took so far.
     """
 
     store: Store
@@ -94,6 +97,7 @@ class Desk:
     keep: str = "failed"
     judge: Judge | None = None
     elements: dict[str, float] = field(default_factory=dict)
+    durations: Durations = field(default_factory=Durations)
     watch: Watch = field(default_factory=Watch)
 
     def carry(self, calculation: str, cancelled: Callable[[], bool]) -> Outcome:
@@ -163,7 +167,8 @@ class Desk:
             take_in(self.store, self.judge, record, attempt.number, last.result)
             return ""
         request = self._request(record, attempt, standing)
-        with self.dispatcher.run(request, cancelled) as result:
+        needed = self.durations.expected(len(request.structure["species"]))
+        with self.dispatcher.run(request, cancelled, needed=needed) as result:
             take_in(self.store, self.judge, record, attempt.number, result)
         return ""
 

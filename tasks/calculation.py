@@ -88,6 +88,9 @@ class Request:
         is known of the elements yet.
     time_limit
         Seconds after which the engine is ended, or None.
+    limited_by
+        Reason of the failure then: ``time-limit``, or ``walltime`` where a batch
+        job has less time left than a calculation may take.
     keep
         Which raw files stay: ``all``, ``failed`` or ``none``.
     """
@@ -103,6 +106,7 @@ class Request:
     gone: tuple[int, ...] = ()
     expected: tuple[float, float] | None = None
     time_limit: float | None = None
+    limited_by: str = "time-limit"
     keep: str = "failed"
 
     def to_plain(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from java_server import JavaServer
 from proxy import Proxy, proxied
+from slurm_here import Slurm, missing, slurm_here
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,24 @@ def proxy(java_server: JavaServer) -> Iterator[Proxy]:
     """A way to the shared database that a test may disturb."""
     with proxied(java_server.port) as standing:
         yield standing
+
+
+@pytest.fixture(scope="session")
+def own_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A real Slurm on this machine, for all tests that need one."""
+    if why := missing():
+        pytest.skip(why)
+    with slurm_here(tmp_path_factory.mktemp("slurm") / "own") as running:
+        yield running
+
+
+@pytest.fixture
+def slurm(own_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """The Slurm that this process and all it starts submit to; no job is left behind."""
+    for name, value in own_slurm.variables.items():
+        monkeypatch.setenv(name, value)
+    yield own_slurm
+    own_slurm.end_jobs()
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from typing import Any
 
 from leadline.tasks.calculation import Request, Result
 from leadline.tasks.compute import processes
-from leadline.tasks.engines.compute import JOB_VARIABLES
+from leadline.tasks.engines.compute import batch_job
 from leadline.tasks.errors import ComputeError
 
 HEARTBEAT_SECONDS = 10.0
@@ -72,10 +72,11 @@ class Running:
     def here(cls, request: Request) -> Running:
         """Return this process as the one that runs ``request``."""
         pid = os.getpid()
-        job = next((os.environ[name] for name in JOB_VARIABLES if name in os.environ), None)
         start = processes.start_time(pid) or 0.0
         host, boot = processes.host(), processes.boot_id()
-        return cls(request.calculation, request.attempt, host, boot, pid, start, job, time.time())
+        return cls(
+            request.calculation, request.attempt, host, boot, pid, start, batch_job(), time.time()
+        )
 
     @property
     def mark(self) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -15,9 +16,15 @@ from distributed.scheduler import KilledWorker
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.compute.attempt import inspect, wait_for_result
 from leadline.tasks.compute.attempt_files import ask_to_stop, attempt_folder
+from leadline.tasks.compute.batch_queue import BatchQueue
+from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
+from leadline.tasks.compute.roster import Hand, Roster
 from leadline.tasks.compute.worker import run_calculation
 
 NOT_STARTED, REFUSED = "not-started", "start-refused"
+WORKER_LOST, KILLED = "worker-lost", "killed"
+LOST_WITH_JOB = (NOT_STARTED, WORKER_LOST, KILLED)
+"""Reasons of failures behind which the end of a batch job may stand."""
 IDLE = (NOT_STARTED, REFUSED)
 """Reasons of attempts for which no engine started: they say nothing of the calculation."""
 STOP_SECONDS = 10.0
@@ -26,15 +33,41 @@ FOLDER_POLL = 0.2
 """Seconds between two looks at the folder of a calculation whose worker was lost."""
 
 
-class Dispatcher:
-    """Sends calculations to the workers of a client, from as many threads as one likes."""
+CAUSE_SECONDS = 30.0
+"""How long a batch system has to say why a job has ended."""
+GONE_SECONDS = 5.0
+"""How long Dask has to notice that the worker of a task is gone."""
 
-    def __init__(self, client: distributed.Client) -> None:
-        self._client = client
+
+class Dispatcher:
+    """Sends calculations to the workers of a client, from as many threads as one likes.
+
+    Parameters
+    ----------
+    client
+        The Dask client.
+    roster
+        Workers of batch jobs, of which each calculation takes one; None leaves the
+        choice to Dask.
+    queue
+        The batch system of these jobs.
+    """
+
+    def __init__(
+        self,
+        client: distributed.Client,
+        roster: Roster | None = None,
+        queue: BatchQueue | None = None,
+    ) -> None:
+        self._client, self._roster, self._queue = client, roster, queue
 
     @contextmanager
     def run(
-        self, request: Request, cancelled: Callable[[], bool], poll: float = 0.2
+        self,
+        request: Request,
+        cancelled: Callable[[], bool],
+        poll: float = 0.2,
+        needed: float = 0.0,
     ) -> Iterator[Result]:
         """Run one attempt and give its result; the Dask future is held until the block ends.
 
@@ -49,6 +82,8 @@ class Dispatcher:
             Asked every ``poll`` seconds; once it says True the engine is ended.
         poll
             Seconds.
+        needed
+            Seconds that it will take: the batch job that it goes to has as many left.
 
         Returns
         -------
@@ -59,15 +94,23 @@ class Dispatcher:
             ``worker-error`` (configuration). After the remote ones only
             :func:`inspect` says whether the next attempt may start.
         """
+        hand = self._roster.take(needed, cancelled, poll) if self._roster else None
+        if self._roster and hand is None:
+            yield _failed(request, FailureKind.CANCELLED, "stopped", "it was stopped in the queue")
+            return
         future = self._client.submit(
             run_calculation,
             request.to_plain(),
             key=f"calculation-{request.calculation}-{request.attempt}",
             pure=False,
             retries=0,
+            workers=[hand.address] if hand else None,
         )
         try:
-            yield self._end(future, request, cancelled, poll)
+            result = self._end(future, request, cancelled, poll, hand)
+            if self._roster and hand:
+                self._roster.give_back(hand)
+            yield self._caused(result, hand)
         finally:
             future.release()
 
@@ -77,13 +120,42 @@ class Dispatcher:
         request: Request,
         cancelled: Callable[[], bool],
         poll: float,
+        hand: Hand | None,
     ) -> Result:
-        done = Event()
+        done, gone_since = Event(), float("inf")
         future.add_done_callback(lambda _: done.set())
         while not (done.wait(poll) or future.done()):
             if cancelled():
                 return _stopped(future, request, done)
+            # A task whose only worker left before it began would wait for it for ever.
+            if self._roster and hand and not self._roster.has(hand):
+                gone_since = min(gone_since, time.monotonic())
+                if time.monotonic() - gone_since > GONE_SECONDS:
+                    future.cancel()
+                    return _lost(request, OSError("its worker left"), cancelled)
         return _settled(future, request, cancelled)
+
+    def _caused(self, result: Result, hand: Hand | None) -> Result:
+        """Return a result that was lost with its batch job together with the system's own word."""
+        failure = result.failure
+        if hand is None or failure is None or failure.reason not in LOST_WITH_JOB:
+            return result
+        said = self._said_at_last(hand.job)
+        if said is None:
+            return result
+        words = f"{failure.message}; batch job {hand.job}: {said.word}"
+        reason = CAUSES.get(said.word, failure.reason)
+        return replace(result, failure=Failure(failure.kind, reason, words))
+
+    def _said_at_last(self, job: str) -> Said | None:
+        """Return what the batch system says of a job that is over; None if it says nothing."""
+        deadline = time.monotonic() + CAUSE_SECONDS
+        while self._queue is not None and time.monotonic() < deadline:
+            said = self._queue.said(job)
+            if said is not None and said.state is JobState.ENDED:
+                return said
+            time.sleep(1.0)
+        return None
 
 
 def see_to_end(folder: Path, attempt: int, cancelled: Callable[[], bool]) -> Result | None:
@@ -142,7 +214,7 @@ def _lost(request: Request, error: BaseException, cancelled: Callable[[], bool])
     standing = inspect(folder)
     words = f"the worker was lost ({type(error).__name__}: {error}); {standing.why}"
     started = request.attempt in standing.attempts
-    return _failed(request, FailureKind.REMOTE, "worker-lost" if started else NOT_STARTED, words)
+    return _failed(request, FailureKind.REMOTE, WORKER_LOST if started else NOT_STARTED, words)
 
 
 def _never() -> bool:

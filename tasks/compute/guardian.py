@@ -164,10 +164,15 @@ def _status(engine: int) -> int | None:
 
 def _asked_to_end(request: Request, directory: Path, seconds: float) -> Failure | None:
     if request.time_limit is not None and seconds > request.time_limit:
-        words = f"not finished after the {request.time_limit:g} s that a calculation may take"
-        return Failure(FailureKind.REMOTE, "time-limit", words)
+        return Failure(FailureKind.REMOTE, request.limited_by, _too_long(request))
     fresh(directory)
     return STOPPED if (directory / "stop").exists() else None
+
+
+def _too_long(request: Request) -> str:
+    if request.limited_by == "walltime":
+        return f"not finished after the {request.time_limit:.0f} s that its batch job had left"
+    return f"not finished after the {request.time_limit:g} s that a calculation may take"
 
 
 def _settled(request: Request, directory: Path, end: End) -> Result:

@@ -11,16 +11,25 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Callable, Mapping
 from threading import Thread
+from types import MappingProxyType
 from typing import Any
 
 import dask
 from distributed import Worker
 from distributed.security import Security
 
+NOTHING: Mapping[str, Callable[[Worker], Any]] = MappingProxyType({})
 
-async def serve(orders: dict[str, Any]) -> None:
-    """Work for the scheduler that the orders name, until it closes this worker."""
+
+async def serve(
+    orders: dict[str, Any], says: Mapping[str, Callable[[Worker], Any]] = NOTHING
+) -> None:
+    """Work for the scheduler that the orders name, until it closes this worker.
+
+    ``says`` is what the scheduler is told of this worker when it comes.
+    """
     dask.config.set(orders["dask"])
     worker = Worker(
         orders["scheduler"],
@@ -28,7 +37,10 @@ async def serve(orders: dict[str, Any]) -> None:
         name=orders["name"],
         local_directory=orders["directory"],
         security=Security(require_encryption=True, **orders["tls"]),
-        host="127.0.0.1",
+        host=orders.get("host"),
+        interface=orders.get("interface"),
+        death_timeout=orders.get("death_timeout"),
+        startup_information=says,
         memory_limit=0,
         dashboard=False,
         silence_logs=logging.ERROR,

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.errors import ProfileError, SpecError
 from leadline.tasks.settings import NOT_YAML, validated
@@ -68,9 +69,9 @@ class Profile(_Strict):
     """What leadline knows of a machine."""
 
     name: str
-    cluster: Annotated[LocalCluster | SchedulerCluster, Field(discriminator="kind")] = (
-        LocalCluster()
-    )
+    cluster: Annotated[
+        LocalCluster | SchedulerCluster | QueueCluster, Field(discriminator="kind")
+    ] = LocalCluster()
     engines: Mapping[str, EngineSite] = Field(default_factory=dict)
     """Command, launcher, ranks and folders, by the engine's name."""
     calculations: Path | None = None
@@ -92,8 +93,19 @@ class Profile(_Strict):
         return value
 
     def site(self, engine: str) -> EngineSite:
-        """Return what the profile says of an engine; the engine's defaults where nothing."""
-        return self.engines.get(engine, EngineSite())
+        """Return what the profile says of an engine; the engine's defaults where nothing.
+
+        Ranks and threads are those of a calculation on the batch system, unless the
+        engine has its own.
+        """
+        site = self.engines.get(engine, EngineSite())
+        if not isinstance(self.cluster, QueueCluster):
+            return site
+        need = self.cluster.resources
+        asked = {"ranks": need.ranks, "threads": need.threads}
+        return site.model_copy(
+            update={key: asked[key] for key in asked.keys() - site.model_fields_set}
+        )
 
     @property
     def outlives_driver(self) -> bool:

@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
@@ -69,6 +70,20 @@ class Nursery:
             )
 
 
+_END: list[float] = []
+"""When the batch job around this process ends its engines, by the monotonic clock; or nothing."""
+
+
+def ends_in(seconds: float) -> None:
+    """Say how long this process may compute: then its batch job ends."""
+    _END[:] = [time.monotonic() + seconds]
+
+
+def seconds_left() -> float:
+    """Return how long a calculation may take that starts now; endless outside of a job."""
+    return _END[0] - time.monotonic() if _END else float("inf")
+
+
 _NURSERY = Nursery()
 atexit.register(_NURSERY.close)
 
@@ -95,13 +110,21 @@ def run_calculation(request: Mapping[str, Any]) -> dict[str, str]:
     """
     with _NURSERY.guardian() as guardian:
         try:
-            guardian.sendall(json.dumps(request).encode() + b"\n")
+            guardian.sendall(json.dumps(_within_job(request)).encode() + b"\n")
             answer: dict[str, str] = json.loads(_read_all(guardian))
         except (OSError, ValueError):
             return _without_guardian(Request.from_plain(request))
     if "error" in answer:
         raise ComputeError(f"the guardian of a calculation failed:\n{answer['error']}")
     return answer
+
+
+def _within_job(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the request with no more time than the batch job has left."""
+    left, limit = seconds_left(), request.get("time_limit")
+    if left >= (float("inf") if limit is None else limit):
+        return request
+    return {**request, "time_limit": max(left, 1.0), "limited_by": "walltime"}
 
 
 def exchange_token(path: str) -> str:

@@ -31,7 +31,10 @@ from leadline.tasks.settings import validated
 
 RAW = "raw"
 """Folder of the engine's own files under that of the attempt."""
-JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "OAR_JOB_ID")
+JOB_VARIABLES = (
+    *("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "OAR_JOB_ID"),
+    "LEADLINE_JOB_ID",  # HTCondor, which sets none itself
+)
 
 
 def compute(request: Request, directory: Path) -> Result:
@@ -56,7 +59,7 @@ def compute(request: Request, directory: Path) -> Result:
         **(_numbers(request, found) if found and failure is None else {}),
         times={"start": start, "end": start + wall, "wall": wall, "cpu": _cpu() - cpu},
         versions=versions,
-        where={"host": platform.node(), "pid": os.getpid(), "job": _job()},
+        where={"host": platform.node(), "pid": os.getpid(), "job": batch_job()},
         files=_kept(raw, request.keep, failure),
         continued_from=trail.continued_from,
     )
@@ -191,5 +194,6 @@ def _cpu() -> float:
     return sum(os.times()[:4])
 
 
-def _job(environment: Mapping[str, str] = os.environ) -> str | None:
+def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the id of the batch job around this process, or None."""
     return next((environment[name] for name in JOB_VARIABLES if name in environment), None)

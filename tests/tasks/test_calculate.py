@@ -57,7 +57,9 @@ class Told:
         self.asked: list[Request] = []
 
     @contextmanager
-    def run(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Result]:
+    def run(
+        self, request: Request, cancelled: Callable[[], bool], needed: float
+    ) -> Iterator[Result]:
         self.asked.append(request)
         yield self.answers.pop(0)(request)
 

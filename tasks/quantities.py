@@ -1,4 +1,4 @@
-"""Quantities in a campaign file: a bare number in the unit named, or a string with a unit."""
+"""Quantities that people write: a bare number in the unit named, or a string with a unit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)
 
 ENERGY_PER_ATOM = {"eV/atom": 1.0, "meV/atom": 1e-3}
 TIME = {"h": 1.0, "hours": 1.0, "min": 1 / 60, "minutes": 1 / 60, "s": 1 / 3600, "d": 24.0}
+SECONDS = {unit: hours * 3600 for unit, hours in TIME.items()}
+BYTES = {
+    **{f"{prefix}B": 1000.0**power for power, prefix in enumerate(("", "k", "M", "G", "T"))},
+    **{f"{prefix}iB": 1024.0**power for power, prefix in enumerate("KMGT", start=1)},
+}
 
 
 def quantity(unit: str, factors: Mapping[str, float]) -> Callable[[Any], float]:
@@ -42,3 +47,5 @@ def _split(value: float | str, factors: Mapping[str, float]) -> tuple[float | No
 
 EnergyPerAtom = Annotated[float, BeforeValidator(quantity("eV/atom", ENERGY_PER_ATOM))]
 Hours = Annotated[float, BeforeValidator(quantity("hours", TIME))]
+Seconds = Annotated[float, BeforeValidator(quantity("seconds", SECONDS))]
+Bytes = Annotated[float, BeforeValidator(quantity("bytes", BYTES))]

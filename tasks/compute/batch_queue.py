@@ -1,0 +1,171 @@
+"""A batch system as a driver uses it: submit a job, cancel it, ask what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS, JobState, Said
+from leadline.tasks.compute.environment import without_secrets
+from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.errors import ComputeError
+
+GONE = Said(JobState.ENDED, "no longer in the queue")
+ANSWER_SECONDS = 60.0
+"""How long a batch system has to answer."""
+
+
+class BatchQueue:
+    """One batch system under one profile's settings.
+
+    Parameters
+    ----------
+    settings
+        The profile's.
+    folder
+        Where jobs write what they say; on a disk that their nodes see.
+    """
+
+    def __init__(self, settings: QueueCluster, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        self._system = BATCH_SYSTEMS[settings.kind]
+        self._job_class = _discreet(getattr(_dask_jobqueue(), self._system.cluster).job_cls)
+        self._lock = Lock()
+        self._submitted: dict[str, float] = {}
+        self._listed: dict[str, Said] = {}
+        self._looked = -float("inf")
+
+    def script(self, module: str, target: str, name: str, options: Sequence[str] = ()) -> str:
+        """Return the script of a job that runs ``python -m module target --name name …``."""
+        return str(self._job(module, target, name, options).job_script())
+
+    def submit(self, module: str, target: str, name: str, options: Sequence[str] = ()) -> str:
+        """Submit a job that runs a module, and return its id.
+
+        Raises
+        ------
+        ComputeError
+            If the system refuses it, in its own words.
+        """
+        job = self._job(module, target, name, options)
+        try:
+            asyncio.run(job.start())
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ComputeError(
+                f"{self.settings.kind} takes no job ({_last_line(error)}); see that "
+                f"`{job.submit_command.split()[0]}` works here, and queue, account and resources "
+                "under `cluster` of the profile"
+            ) from None
+        with self._lock:
+            self._submitted[str(job.job_id)] = time.monotonic()
+        return str(job.job_id)
+
+    def cancel(self, *ids: str) -> None:
+        """Ask for the end of jobs; those that are over already are left alone."""
+        command = self._job_class.cancel_command.split()
+        if ids:
+            self._ask([*command, *ids])
+
+    def said(self, id: str) -> Said | None:
+        """Return what the system says of a job; None while it does not answer.
+
+        Many threads may ask: the queue is listed at most once in ``settings.poll``
+        seconds. A job that a listing from before its submission lacks is not over.
+        """
+        id = id if self.settings.kind == "htcondor" else id.partition(".")[0]
+        with self._lock:
+            since = self._submitted.get(id, -float("inf"))
+            if time.monotonic() - self._looked >= self.settings.poll:
+                self._look()
+            if id in self._listed:
+                return self._listed[id]
+            return GONE if self._looked > since + self.settings.poll else None
+
+    def _look(self) -> None:
+        began = time.monotonic()
+        listing = self._ask(self._system.command)
+        if listing is not None:
+            self._listed, self._looked = self._system.read(listing), began
+
+    def _ask(self, command: list[str]) -> str | None:
+        """Return what a command of the system prints, or None where it fails."""
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=ANSWER_SECONDS,
+                env=without_secrets(os.environ),
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        # An empty queue is no error, whatever the exit code with which some systems say so.
+        empty = any(words in done.stderr for words in _EMPTY)
+        return done.stdout if done.returncode == 0 or empty else None
+
+    def _job(self, module: str, target: str, name: str, options: Sequence[str]) -> Any:
+        settings = self.settings
+        queue = {"queue": settings.queue} if settings.kind != "htcondor" else {}
+        return self._job_class(
+            target,
+            name=name,
+            cores=1,
+            memory=f"{settings.resources.memory:.0f}B",
+            processes=1,
+            python=settings.python or sys.executable,
+            worker_command=module,
+            worker_extra_args=[*options],
+            local_directory=settings.scratch and str(settings.scratch),
+            job_script_prologue=list(settings.prologue),
+            log_directory=str(self.folder),
+            job_name="leadline",
+            # What a person's own configuration of dask-jobqueue says must not change our jobs.
+            config_name=settings.kind,
+            **queue,
+            **self._system.words(settings),
+        )
+
+
+_EMPTY = ("No unfinished job found", "No job found")
+
+
+def _dask_jobqueue() -> ModuleType:
+    """Import dask-jobqueue, and leave Ctrl-C to us: its import makes it end the process.
+
+    Only the main thread may set a handler at all, so elsewhere the import would fail.
+    """
+    setting = signal.signal
+    signal.signal = lambda *_: None
+    try:
+        return import_module("dask_jobqueue")
+    finally:
+        signal.signal = setting
+
+
+def _discreet(job_class: type[Any]) -> type[Any]:
+    """Return a job class whose jobs do not inherit the driver's secrets."""
+
+    class Discreet(job_class):  # type: ignore[misc]
+        @staticmethod
+        async def _call(cmd: list[str], *, shell: bool = False, **options: Any) -> str:
+            environment = without_secrets(os.environ)
+            return str(await job_class._call(cmd, shell=shell, env=environment, **options))
+
+    return Discreet
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

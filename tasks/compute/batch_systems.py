@@ -1,0 +1,261 @@
+"""Batch systems by name: how each is asked for a job, and what it says of those it has.
+
+Directives and submission are dask-jobqueue's; here stand what it leaves to its user, the
+resources of a calculation in each system's words, and the reading of each queue.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from leadline.tasks.compute.queue_settings import QueueCluster
+
+
+class JobState(StrEnum):
+    """What a batch system says of a job."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+CAUSES: Mapping[str, str] = MappingProxyType(
+    {
+        "BOOT_FAIL": "node-failed",
+        "CANCELLED": "job-cancelled",
+        "DEADLINE": "walltime",
+        "NODE_FAIL": "node-failed",
+        "OUT_OF_MEMORY": "out-of-memory",
+        "PREEMPTED": "preempted",
+        "TIMEOUT": "walltime",
+    }
+)
+"""Reasons of failures by what a batch system said of the job."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a batch system said of one job, and its own word for it."""
+
+    state: JobState
+    word: str
+
+
+@dataclass(frozen=True)
+class BatchSystem:
+    """One batch system.
+
+    Parameters
+    ----------
+    cluster
+        Name of its cluster in dask-jobqueue.
+    words
+        From a profile to the arguments of that cluster's jobs.
+    look
+        The command that lists a user's jobs, ``{user}`` being the user.
+    line
+        What a job's line looks like, with the groups ``id`` and ``word``.
+    waiting, ended
+        Its words for jobs that wait, and for jobs that are over; all others run.
+    """
+
+    cluster: str
+    words: Callable[[QueueCluster], dict[str, Any]]
+    look: tuple[str, ...]
+    line: re.Pattern[str]
+    waiting: frozenset[str]
+    ended: frozenset[str]
+
+    @property
+    def command(self) -> list[str]:
+        """The command that lists this user's jobs."""
+        return [part.format(user=getpass.getuser()) for part in self.look]
+
+    def read(self, listing: str) -> dict[str, Said]:
+        """Return what a listing says, by job id; a job that is not in it is over."""
+        return dict(self._said(listing))
+
+    def _said(self, listing: str) -> Iterator[tuple[str, Said]]:
+        for match in self.line.finditer(listing):
+            word = match["word"]
+            state = JobState.WAITING if word in self.waiting else JobState.RUNNING
+            yield match["id"], Said(JobState.ENDED if word in self.ended else state, word)
+
+
+def clock(seconds: float) -> str:
+    """Return a time as batch systems write it: hours, minutes, seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _slurm(cluster: QueueCluster) -> dict[str, Any]:
+    need = cluster.resources
+    directives = [
+        f"--nodes={need.nodes}",
+        f"--ntasks={need.ranks}",
+        f"--cpus-per-task={need.threads}",
+        "--no-requeue",
+        *([f"--gres=gpu:{need.gpus}"] if need.gpus else []),
+    ]
+    return {
+        "account": cluster.account,
+        "walltime": clock(need.walltime),
+        "job_mem": f"{need.memory / 2**20:.0f}M",
+        "job_directives_skip": ["#SBATCH -n 1", "#SBATCH --cpus-per-task"],
+        "job_extra_directives": [*directives, *cluster.directives],
+    }
+
+
+def _pbs(cluster: QueueCluster) -> dict[str, Any]:
+    need = cluster.resources
+    chunk = [
+        f"select={need.nodes}",
+        f"ncpus={need.cores}",
+        f"mpiprocs={need.ranks // need.nodes}",
+        f"ompthreads={need.threads}",
+        f"mem={need.memory / 2**20:.0f}MB",
+        *([f"ngpus={need.gpus}"] if need.gpus else []),
+    ]
+    return {
+        "account": cluster.account,
+        "walltime": clock(need.walltime),
+        "resource_spec": ":".join(chunk),
+        "job_extra_directives": ["-r n", *cluster.directives],
+    }
+
+
+def _sge(cluster: QueueCluster) -> dict[str, Any]:
+    need = cluster.resources
+    slots = need.ranks * need.threads
+    of_each = need.memory * need.nodes / slots / 2**20
+    parallel = [f"-pe {cluster.parallel_environment} {slots}"] if slots > 1 else []
+    gpus = f",gpu={need.gpus}" if need.gpus else ""
+    return {
+        "project": cluster.account,
+        "walltime": clock(need.walltime),
+        "resource_spec": f"h_vmem={of_each:.0f}M{gpus}",
+        "job_extra_directives": [*parallel, "-r n", *cluster.directives],
+    }
+
+
+def _lsf(cluster: QueueCluster) -> dict[str, Any]:
+    need = cluster.resources
+    return {
+        "project": cluster.account,
+        "walltime": clock(need.walltime).rpartition(":")[0],
+        "ncpus": need.ranks * need.threads,
+        "mem": int(need.memory),
+        "job_directives_skip": ["span[hosts=1]"],
+        "job_extra_directives": [
+            f'-R "span[ptile={need.cores}]"',
+            "-rn",
+            *([f'-gpu "num={need.gpus}"'] if need.gpus else []),
+            *cluster.directives,
+        ],
+    }
+
+
+def _oar(cluster: QueueCluster) -> dict[str, Any]:
+    need = cluster.resources
+    gpus = f"/gpu={need.gpus}" if need.gpus else ""
+    return {
+        "project": cluster.account,
+        "walltime": clock(need.walltime),
+        "resource_spec": f"/nodes={need.nodes}{gpus}/core={need.cores}",
+        # OAR grants memory with the cores; sites that name it do so in `directives`.
+        "memory_per_core_property_name": "not_applicable",
+        "job_extra_directives": list(cluster.directives),
+    }
+
+
+def _htcondor(cluster: QueueCluster) -> dict[str, Any]:
+    need = cluster.resources
+    asked = [line.partition("=") for line in cluster.directives]
+    return {
+        "disk": f"{cluster.disk:.0f}B",
+        "job_extra_directives": {
+            "request_cpus": need.cores,
+            "request_memory": f"{need.memory / 2**20:.0f}MB",
+            "allowed_job_duration": int(need.walltime),
+            "environment": '"LEADLINE_JOB_ID=$(ClusterId).$(ProcId)"',
+            **({"request_gpus": need.gpus} if need.gpus else {}),
+            **({"accounting_group": cluster.account} if cluster.account else {}),
+            **{key.strip(): value.strip() for key, _, value in asked},
+        },
+        "job_directives_skip": ["RequestCpus", "RequestMemory"],
+    }
+
+
+BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
+    {
+        "slurm": BatchSystem(
+            cluster="SLURMCluster",
+            words=_slurm,
+            look=("squeue", "--noheader", "--states=all", "--user={user}", "--format=%i|%T"),
+            line=re.compile(r"^(?P<id>\d+)\|(?P<word>\w+)", re.MULTILINE),
+            waiting=frozenset(
+                {
+                    "PENDING",
+                    "CONFIGURING",
+                    "REQUEUED",
+                    "REQUEUE_HOLD",
+                    "REQUEUE_FED",
+                    "RESV_DEL_HOLD",
+                }
+            ),
+            ended=frozenset(
+                {
+                    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
+                    *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+                }
+            ),
+        ),
+        "pbs": BatchSystem(
+            cluster="PBSCluster",
+            words=_pbs,
+            look=("qstat", "-u", "{user}"),
+            line=re.compile(r"^(?P<id>\d+)\S*(?:\s+\S+){8}\s+(?P<word>[A-Z])\s", re.MULTILINE),
+            waiting=frozenset("QHWT"),
+            ended=frozenset("CFX"),
+        ),
+        "sge": BatchSystem(
+            cluster="SGECluster",
+            words=_sge,
+            look=("qstat", "-u", "{user}"),
+            line=re.compile(r"^\s*(?P<id>\d+)(?:\s+\S+){3}\s+(?P<word>\w+)\s", re.MULTILINE),
+            waiting=frozenset({"qw", "hqw", "hRwq", "Eqw", "Ehqw"}),
+            ended=frozenset(),
+        ),
+        "lsf": BatchSystem(
+            cluster="LSFCluster",
+            words=_lsf,
+            look=("bjobs", "-u", "{user}", "-noheader", "-o", "jobid stat"),
+            line=re.compile(r"^(?P<id>\d+)\s+(?P<word>[A-Z]+)", re.MULTILINE),
+            waiting=frozenset({"PEND", "PSUSP", "WAIT"}),
+            ended=frozenset({"DONE", "EXIT"}),
+        ),
+        "oar": BatchSystem(
+            cluster="OARCluster",
+            words=_oar,
+            look=("oarstat", "--user", "{user}"),
+            line=re.compile(r"^(?P<id>\d+)\s.*?\s(?P<word>[A-Za-z])\s+\S+\s*$", re.MULTILINE),
+            waiting=frozenset("WHLt"),
+            ended=frozenset("TE"),
+        ),
+        "htcondor": BatchSystem(
+            cluster="HTCondorCluster",
+            words=_htcondor,
+            look=("condor_q", "-autoformat:j", "JobStatus"),
+            line=re.compile(r"^(?P<id>\d+\.\d+)\s+(?P<word>\d)", re.MULTILINE),
+            waiting=frozenset({"1", "5"}),
+            ended=frozenset({"4"}),
+        ),
+    }
+)
+"""By the name that a profile gives as ``cluster.kind``."""

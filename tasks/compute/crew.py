@@ -1,0 +1,155 @@
+"""Keeps as many workers in a batch system as calculations want, and replaces who is lost.
+
+A job whose worker ended, by walltime, ``scancel`` or a dead node, makes room for another at
+once; a worker that is idle for long, or has too little time for what waits, gives its job
+back. Which jobs there are stands in files, so that the next driver cancels those of a dead one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from threading import Event, Thread
+
+from leadline.tasks.compute.batch_queue import BatchQueue
+from leadline.tasks.compute.batch_systems import JobState
+from leadline.tasks.compute.roster import Roster
+from leadline.tasks.errors import ComputeError
+from leadline.tasks.store.owner import is_gone, this_process
+
+STILLBORN = 3
+"""Jobs in a row that may end before their worker comes."""
+OWNER = "owner"
+"""File that says whose a folder of certificates is."""
+WORDS = 600
+"""Characters of a dead job's log that are shown."""
+
+
+class Crew:
+    """The batch jobs of one driver.
+
+    Parameters
+    ----------
+    queue
+        The batch system.
+    roster
+        Who of them has come.
+    submit
+        Submits a job whose worker has the given name, and returns its id.
+    dismiss
+        Ends a worker by its address.
+    """
+
+    def __init__(
+        self,
+        queue: BatchQueue,
+        roster: Roster,
+        submit: Callable[[str], str],
+        dismiss: Callable[[str], None],
+    ) -> None:
+        self._queue, self._roster = queue, roster
+        self._submit, self._dismiss = submit, dismiss
+        self._jobs: set[str] = set()
+        self._came: set[str] = set()
+        self._stillborn = 0
+        self._numbers = count(1)
+        self._owner = this_process()
+        self._closing, self._stirred = Event(), Event()
+        self._thread = Thread(target=self._keep, name="leadline crew", daemon=True)
+        roster.on_change = self._stirred.set
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Keep the jobs inside the block, and cancel what is left of them at its end."""
+        clear_left_over(self._queue)
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._closing.set()
+            self._stirred.set()
+            self._thread.join()
+            self._queue.cancel(*self._jobs)
+            for job in self._jobs:
+                self._forget(job)
+
+    def _keep(self) -> None:
+        while not self._closing.is_set():
+            self._stirred.wait(self._queue.settings.poll)
+            self._stirred.clear()
+            try:
+                self._tend()
+            except ComputeError as error:
+                self._roster.fail(str(error))
+
+    def _tend(self) -> None:
+        for hand in self._roster.useless(self._queue.settings.idle):
+            self._dismiss(hand.address)
+        here = self._roster.jobs
+        self._came |= here
+        for job in self._jobs - here:
+            said = self._queue.said(job)
+            if job in self._came or (said is not None and said.state is JobState.ENDED):
+                self._lost(job)
+        wanted = min(self._queue.settings.jobs, self._roster.demand)
+        for _ in range(len(self._jobs), wanted):
+            if not self._closing.is_set():
+                self._hire()
+
+    def _hire(self) -> None:
+        """Submit one more job; a queue that takes no more for now is no trouble while some work."""
+        try:
+            job = self._submit(f"leadline-{next(self._numbers)}")
+        except ComputeError:
+            if self._jobs:
+                return
+            raise
+        self._jobs.add(job)
+        record = {"system": self._queue.settings.kind, "job": job, "owner": self._owner}
+        self._file(job).write_text(json.dumps(record), encoding="utf-8")
+
+    def _lost(self, job: str) -> None:
+        """Make room for another job; where none ever comes to work, say what the last one said."""
+        self._jobs.discard(job)
+        self._forget(job)
+        self._stillborn = 0 if job in self._came else self._stillborn + 1
+        if self._stillborn >= STILLBORN:
+            self._stillborn = 0
+            raise ComputeError(
+                f"{STILLBORN} batch jobs in a row ended before their worker came; the last, {job}, "
+                f"said: {_last_words(self._queue.folder, job)}. See prologue, python and walltime "
+                "under `cluster` of the profile"
+            )
+
+    def _forget(self, job: str) -> None:
+        self._file(job).unlink(missing_ok=True)
+
+    def _file(self, job: str) -> Path:
+        return self._queue.folder / f"job-{job}.json"
+
+
+def clear_left_over(queue: BatchQueue) -> None:
+    """Cancel the jobs of drivers that are proved gone, and remove their certificates.
+
+    Nobody can use what these jobs would compute.
+    """
+    for file in queue.folder.glob("job-*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(file.read_text(encoding="utf-8"))
+            if record["system"] == queue.settings.kind and is_gone(record["owner"]):
+                queue.cancel(record["job"])
+                file.unlink()
+    for owner in queue.folder.glob(f"*/{OWNER}"):
+        with suppress(OSError):
+            if is_gone(owner.read_text(encoding="utf-8")):
+                shutil.rmtree(owner.parent)
+
+
+def _last_words(folder: Path, job: str) -> str:
+    logs = [path for path in folder.glob(f"*{job}*") if path.suffix != ".json"]
+    words = " ".join(path.read_text(errors="replace").strip() for path in sorted(logs))
+    return words[-WORDS:] or f"nothing; its log should be in {folder}"

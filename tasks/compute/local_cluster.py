@@ -1,0 +1,177 @@
+"""A cluster on this machine: workers that are opened for a driver and end with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from threading import Lock, Thread
+from typing import Any
+
+import distributed
+from distributed.security import Security
+
+from leadline.tasks.compute.environment import without_secrets
+from leadline.tasks.compute.profile import LocalCluster
+from leadline.tasks.errors import ComputeError
+
+START_SECONDS = 60.0
+"""How long the workers of a cluster on this machine have to come up."""
+SHORT_LIFE_S = 5.0
+"""A worker that ended sooner had something in its way that starting it again does not remove."""
+SHORT_LIVES = 3
+"""After as many short lives in a row a worker is not started again."""
+Opened = tuple[distributed.Client, tuple["LocalWorker", ...]]
+
+
+@contextmanager
+def local_cluster(
+    settings: LocalCluster, workers: int | None, config: Mapping[str, Any]
+) -> Iterator[Opened]:
+    """Open a scheduler and workers on this machine, and end them with the block.
+
+    Parameters
+    ----------
+    settings, workers
+        The profile's, and how many workers instead of its number; or None.
+    config
+        Settings of Dask for the workers.
+
+    Raises
+    ------
+    ComputeError
+        If the workers do not come up in time.
+    """
+    count = workers or settings.workers or _cores()
+    with ExitStack() as stack:
+        scratch = tempfile.TemporaryDirectory(
+            prefix="leadline-", dir=settings.scratch, ignore_cleanup_errors=True
+        )
+        directory = stack.enter_context(scratch)
+        security = Security.temporary()
+        scheduler = stack.enter_context(
+            distributed.LocalCluster(
+                n_workers=0,
+                host="127.0.0.1",
+                security=security,
+                # Dask opens a port for its own health in any case.
+                dashboard_address=settings.dashboard or "127.0.0.1:0",
+                scheduler_kwargs={"dashboard": settings.dashboard is not None},
+                silence_logs=logging.CRITICAL,  # what became of a worker, its calculation says
+            )
+        )
+        client = stack.enter_context(
+            distributed.Client(scheduler, security=security, set_as_default=False)
+        )
+        orders = {
+            "scheduler": scheduler.scheduler_address,
+            "host": "127.0.0.1",
+            "directory": directory,
+            "tls": _certificates(security),
+            "dask": dict(config),
+        }
+        hands = [LocalWorker(orders | {"name": str(number)}) for number in range(count)]
+        for hand in hands:
+            stack.callback(hand.close)
+        _wait_for_workers(client, hands)
+        yield client, tuple(hands)
+
+
+class LocalWorker:
+    """A worker process, and the thread that starts it again when it dies.
+
+    ``given_up`` says why it is not started again, once it is not.
+    """
+
+    def __init__(self, orders: dict[str, Any]) -> None:
+        self._name = orders["name"]
+        self._orders = json.dumps(orders).encode() + b"\n"
+        self._closing = False
+        self._lock = Lock()
+        self.given_up = ""
+        self._process = self._start()
+        self._thread = Thread(target=self._keep, daemon=True, name="leadline worker")
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the worker, and with it whatever it computes."""
+        with self._lock:
+            self._closing = True
+            self._end_process()
+        self._thread.join()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "leadline.tasks.compute.local_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=without_secrets(os.environ) | one,
+            start_new_session=True,  # Ctrl-C at a terminal is for the driver to judge
+        )
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):
+            process.stdin.write(self._orders)
+            process.stdin.flush()
+        return process
+
+    def _keep(self) -> None:
+        short_lives = 0
+        while not self.given_up:
+            started = time.monotonic()
+            self._process.wait()
+            with self._lock:
+                if self._closing:
+                    return
+                self._end_process()
+                short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_S else 0
+                self._start_again(short_lives)
+
+    def _start_again(self, short_lives: int) -> None:
+        if short_lives >= SHORT_LIVES:
+            self.given_up = (
+                f"worker {self._name} ended within {SHORT_LIFE_S:g} s of its start {short_lives} "
+                f"times in a row, the last time with exit code {self._process.returncode}, and is "
+                "not started again"
+            )
+            return
+        try:
+            self._process = self._start()
+        except OSError as error:
+            self.given_up = f"worker {self._name} cannot be started again: {error}"
+
+    def _end_process(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self._process.kill()
+        self._process.wait()
+
+
+def _wait_for_workers(client: distributed.Client, hands: list[LocalWorker]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while len(client.nthreads()) < len(hands):
+        if time.monotonic() > deadline or any(hand.given_up for hand in hands):
+            raise ComputeError(
+                f"{len(client.nthreads())} of {len(hands)} workers came up within "
+                f"{START_SECONDS:g} s; what they said stands above. Try fewer: `cluster.workers` "
+                "of the profile"
+            )
+        time.sleep(0.05)
+
+
+def _certificates(security: Security) -> dict[str, str]:
+    names = ("tls_ca_file", "tls_worker_cert", "tls_worker_key")
+    return {name: getattr(security, name) for name in names}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

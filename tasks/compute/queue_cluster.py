@@ -1,0 +1,95 @@
+"""A cluster of Dask workers in the jobs of a batch system, opened for a driver."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import distributed
+from distributed.security import Security
+from distributed.utils import get_ip
+
+from leadline.tasks.compute.batch_queue import BatchQueue
+from leadline.tasks.compute.crew import OWNER, Crew
+from leadline.tasks.compute.dispatcher import Dispatcher
+from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.queue_worker import CERTIFICATES
+from leadline.tasks.compute.roster import Roster
+from leadline.tasks.store.owner import this_process
+
+MODULE = "leadline.tasks.compute.queue_worker"
+JOBS = "batch-jobs"
+"""Folder of what belongs to batch jobs, under that of the calculations."""
+
+
+@contextmanager
+def queue_cluster(
+    settings: QueueCluster, root: Path
+) -> Iterator[tuple[distributed.Client, Dispatcher]]:
+    """Open a scheduler here and workers in batch jobs, and end all of it with the block.
+
+    Parameters
+    ----------
+    settings
+        The profile's.
+    root
+        Folder of calculations, which the nodes see under the same path.
+
+    Raises
+    ------
+    ComputeError
+        If the folder cannot be written.
+    """
+    folder = root / JOBS
+    folder.mkdir(parents=True, exist_ok=True)
+    security = Security.temporary()
+    roster = Roster()
+    with ExitStack() as stack:
+        tls = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="tls-"))
+        _write_certificates(security, Path(tls))
+        scheduler = stack.enter_context(
+            distributed.LocalCluster(
+                n_workers=0,
+                host=None if settings.interface else get_ip(),
+                interface=settings.interface,
+                security=security,
+                # Dask opens a port for its own health in any case.
+                dashboard_address=settings.dashboard or "127.0.0.1:0",
+                scheduler_kwargs={"dashboard": settings.dashboard is not None},
+                silence_logs=logging.CRITICAL,  # what became of a worker, its calculation says
+            )
+        )
+        scheduler.scheduler.add_plugin(roster)
+        client = stack.enter_context(
+            distributed.Client(scheduler, security=security, set_as_default=False)
+        )
+        queue = BatchQueue(settings, folder)
+        need = settings.resources
+        options = [
+            *("--tls", tls, "--walltime", f"{need.walltime:.0f}"),
+            *("--margin", f"{settings.margin:.0f}"),
+            *(("--interface", settings.interface) if settings.interface else ()),
+        ]
+        address = scheduler.scheduler_address
+        crew = Crew(
+            queue,
+            roster,
+            submit=lambda name: queue.submit(MODULE, address, name, options),
+            dismiss=lambda worker: client.loop.add_callback(
+                scheduler.scheduler.close_worker, worker
+            ),
+        )
+        with crew.at_work():
+            yield client, Dispatcher(client, roster=roster, queue=queue)
+
+
+def _write_certificates(security: Security, folder: Path) -> None:
+    """Write what a worker needs, for nobody but this user to read."""
+    for key, name in CERTIFICATES.items():
+        file = folder / name
+        file.touch(mode=0o600)
+        file.write_text(getattr(security, key), encoding="utf-8")
+    (folder / OWNER).write_text(this_process(), encoding="utf-8")
