@@ -33,6 +33,7 @@ from leadline.tasks.compute.cluster import Cluster, open_cluster
 from leadline.tasks.compute.profile import Profile, load_profile
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.table import engine
+from leadline.tasks.errors import SpecError
 from leadline.tasks.judge import Judge
 from leadline.tasks.learn import LearnSettings
 from leadline.tasks.problem import Problem
@@ -151,10 +152,18 @@ def parts_of(spec: CampaignSpec) -> Parts:
         If a profile is missing or wrong, or an engine cannot be set up.
     """
     profile = load_profile(spec.compute.profile)
+    chosen = engine(spec.engine.name, spec.engine.settings, profile.site(spec.engine.name))
+    objective = spec.objective
+    if objective.kind == "hull" and objective.references.kind == "computed" and chosen.plus_u:
+        raise SpecError(
+            "objective.references.kind: found 'computed', and engine adds a Hubbard U: elements "
+            "without it and compounds with it stand on no common hull; give the energies of the "
+            "elements, corrected, as kind: values, or leave the U out"
+        )
     return Parts(
         spec=spec,
         profile=profile,
-        engine=engine(spec.engine.name, spec.engine.settings, profile.site(spec.engine.name)),
+        engine=chosen,
         recipe=recipe(spec.recipe.name, spec.recipe.settings),
     )
 

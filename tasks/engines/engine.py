@@ -77,6 +77,11 @@ class Engine(Protocol):
         """True if initial moments matter to it."""
         return False
 
+    @property
+    def plus_u(self) -> bool:
+        """True if a Hubbard U acts in some structures: a hull then needs given references."""
+        return False
+
     def elements(self) -> frozenset[str] | None:
         """Return the elements it can compute, or None for all."""
         return None

@@ -76,6 +76,11 @@ class GpawEngine(Engine):
         """True with ``spinpol: true``."""
         return self.settings.spinpol
 
+    @property
+    def plus_u(self) -> bool:
+        """True if a data set is named with a U."""
+        return any(":" in name for name in self.settings.setups.values())
+
     def elements(self) -> frozenset[str]:
         """Return the elements that have a PAW data set for the functional."""
         return frozenset(path.name.split(".")[0] for path in self._datasets())

@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 Compute = Callable[[Atoms], Mapping[str, Any]]
-"""Atoms to ``energy`` (eV), ``forces`` (eV/Å) and ``stress`` (eV/Å^3, Voigt)."""
-PROPERTIES = ["energy", "free_energy", "forces", "stress"]
+"""Atoms to ``energy`` (eV), ``forces`` (eV/Å), ``stress`` (Voigt, eV/Å^3), any ``magmoms`` (μB)."""
+PROPERTIES = ["energy", "free_energy", "forces", "stress", "magmoms"]
 
 
 class SinglePoints(Calculator):
@@ -43,3 +43,5 @@ class SinglePoints(Calculator):
             "forces": np.asarray(found["forces"], dtype=float),
             "stress": np.asarray(found["stress"], dtype=float),
         }
+        if "magmoms" in found:
+            self.results["magmoms"] = np.asarray(found["magmoms"], dtype=float)

@@ -13,6 +13,7 @@ ENGINES = {
     "emt": "leadline.tasks.engines.emt:EmtEngine",
     "espresso": "leadline.tasks.engines.espresso:EspressoEngine",
     "gpaw": "leadline.tasks.engines.gpaw:GpawEngine",
+    "vasp": "leadline.tasks.engines.vasp:VaspEngine",
     "replay": "leadline.tasks.engines.replay:ReplayEngine",
 }
 

@@ -128,6 +128,59 @@ GPAW = Example(
     stress_tolerance=0.5 * GPa,
     step=0.01,
 )
+HERE = Path(__file__).parents[1]
+VASP = Example(
+    name="vasp",
+    settings={
+        "user_incar_settings": {"ENCUT": 400, "ISMEAR": 0, "SIGMA": 0.05},
+        "user_potcar_settings": {"Cu": "Cu", "Au": "Au"},
+        "kpts": [2, 2, 2],
+    },
+    # In the order of neither the alphabet nor POSCAR, so that each force must find its atom.
+    atoms=_rattled(
+        Atoms("CuAuCuAu", bulk("Au", cubic=True).positions, cell=[4, 4, 4], pbc=True), 0.05
+    ),
+    changes={
+        "input_set": "MPStaticSet",
+        "user_incar_settings": {"ENCUT": 520},
+        "user_potcar_settings": {"Cu": "Cu"},
+        "user_kpoints_settings": {"reciprocal_density": 100},
+        "potcar_functional": "PBE_52",
+        "kspacing": 0.3,
+        "kpts": [3, 3, 3],
+        "algo": "All",
+        "isearch": 1,
+        "nelm": 50,
+        "nelmin": 6,
+        "nelmdl": -8,
+        "imix": 1,
+        "amix": 0.1,
+        "bmix": 0.01,
+        "amix_mag": 0.2,
+        "bmix_mag": 0.02,
+        "amin": 0.01,
+        "maxmix": 20,
+        "time": 0.2,
+        "isym": 0,
+        "symprec": 1e-4,
+        "nbands": 40,
+        "ncore": 2,
+        "npar": 2,
+        "kpar": 2,
+        "lwave": False,
+    },
+    lacks="Xe",
+    force_tolerance=1e-4,
+    stress_tolerance=1e-5,
+    step=1e-3,
+    site=EngineSite(
+        command=f"{sys.executable} {HERE / 'plugins/stand_in_vasp/stand_in_vasp.py'}",
+        pseudopotentials=HERE / "plugins/stand_in_vasp/potentials",
+    ),
+)
+NEEDS_CUSTODIAN = [
+    pytest.mark.skipif(find_spec("custodian") is None, reason="needs custodian: the extra vasp")
+]
 NEEDS_GPAW = [pytest.mark.skipif(find_spec("gpaw") is None, reason="needs GPAW: the extra gpaw")]
 NEEDS_PW = [
     pytest.mark.espresso,
@@ -140,6 +193,7 @@ COMPUTING = [
     pytest.param(EMT, id="emt"),
     pytest.param(ESPRESSO, id="espresso", marks=NEEDS_PW),
     pytest.param(GPAW, id="gpaw", marks=NEEDS_GPAW),
+    pytest.param(VASP, id="vasp", marks=NEEDS_CUSTODIAN),
 ]
 
 
@@ -201,8 +255,8 @@ def test_every_engine_has_an_example() -> None:
 
 
 def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:
-    with pytest.raises(SpecError, match=r"engine\.name: 'vasp' .*emt, espresso, gpaw, replay"):
-        engine("vasp", {})
+    with pytest.raises(SpecError, match=r"engine\.name: 'siesta' .*emt, espresso, .*vasp"):
+        engine("siesta", {})
 
 
 def test_an_unknown_setting_is_refused_with_the_allowed_keys(example: Example) -> None:
@@ -235,6 +289,7 @@ def test_the_fingerprint_changes_with_the_physics_and_nothing_else(example: Exam
 def _with_what_it_needs(key: str, value: Any) -> dict[str, Any]:
     needs: dict[str, dict[str, Any]] = {
         "kspacing": {"kpts": None},
+        "user_kpoints_settings": {"kpts": None},
         "starting_magnetization": {"nspin": 2},
         "initial_moments": {"spinpol": True},
         "energy_per_atom_key": {"energy_key": None},
@@ -243,7 +298,8 @@ def _with_what_it_needs(key: str, value: Any) -> dict[str, Any]:
 
 
 def test_the_fingerprint_does_not_depend_on_the_site(example: Example) -> None:
-    there = EngineSite(launcher="mpirun -np {ranks}", ranks=4, threads=2)
+    elsewhere = {"launcher": "mpirun -np {ranks}", "ranks": 4, "threads": 2}
+    there = example.site.model_copy(update=elsewhere)
     moved = engine(example.name, example.settings, there)
     assert moved.fingerprint() == example.engine().fingerprint()
 

@@ -86,7 +86,7 @@ def test_the_relaxed_structure_can_be_rebuilt_and_keeps_its_species(tmp_path: Pa
 @pytest.mark.parametrize(
     ("changes", "reason", "words"),
     [
-        ({"engine": {"name": "vasp", "settings": {}}}, "settings", "known are"),
+        ({"engine": {"name": "siesta", "settings": {}}}, "settings", "known are"),
         ({"engine": {"name": "emt", "settings": {"x": 1}}}, "settings", "unknown key"),
         ({"recipe": {"name": "relax", "settings": {"fmx": 1}}}, "settings", "recipe.fmx"),
         ({"recipe": {"name": "melt", "settings": {}}}, "settings", "relax, relax+static, static"),

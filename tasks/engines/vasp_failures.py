@@ -1,0 +1,188 @@
+"""What VASP means when it fails, and what custodian would change.
+
+custodian's handlers read the folder of the failed run. Their corrections are advice:
+one by path keys makes a further attempt of the same calculation, and one that touches
+the physics is refused in words, since its energy would stand on another hull.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from subprocess import CalledProcessError
+from typing import Any
+
+from leadline.tasks.calculation import Failure, FailureKind
+from leadline.tasks.engines import program_end
+from leadline.tasks.engines.program import BrokenOutputError
+from leadline.tasks.engines.program_end import (
+    ENDED_FROM_OUTSIDE,
+    by_error,
+    by_exit,
+    line_with,
+    plain,
+    signal_of,
+    tail,
+    text_of,
+)
+from leadline.tasks.engines.vasp_settings import PATH_KEYS
+from leadline.tasks.errors import ConfigurationError
+
+OUTPUT = "vasp.out"
+ERRORS = "std_err.txt"
+OUTCAR = "OUTCAR"
+VASPRUN = "vasprun.xml"
+FINISHED = "General timing and accounting informations for this job"
+READ_BY_CUSTODIAN = ("INCAR", "KPOINTS", "POSCAR", OUTCAR, VASPRUN, "OSZICAR", OUTPUT, ERRORS)
+
+PHRASES = (
+    *program_end.PHRASES,
+    ("soft stop encountered", FailureKind.REMOTE, "walltime"),
+    ("hard stop encountered", FailureKind.REMOTE, "walltime"),
+    ("DUE TO TIME LIMIT", FailureKind.REMOTE, "walltime"),
+    ("Error reading item", FailureKind.CONFIGURATION, "bad-input"),
+    ("internal error in SET_CORE_WF", FailureKind.CONFIGURATION, "pseudopotential"),
+    ("POTCAR file missing", FailureKind.CONFIGURATION, "pseudopotential"),
+    ("number of potentials on File POTCAR incompatible", FailureKind.CONFIGURATION,
+     "pseudopotential"),
+)  # fmt: skip
+"""What stands in the output or the error stream, the most telling first."""
+
+NO_CHANGE = frozenset({"ISTART", "ICHARG", "IBRION", "NSW", "POTIM", "IOPT"})
+"""Keys of a correction that mean nothing here: an attempt starts afresh, recipes move the ions."""
+
+
+class UnconvergedError(Exception):
+    """VASP finished an SCF that had not converged, and says nothing of it."""
+
+
+def require_custodian() -> None:
+    """Raise ConfigurationError where custodian is not installed."""
+    try:
+        import custodian.vasp.handlers  # noqa: F401  # what is asked is whether it can be
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the engine vasp needs custodian, which knows VASP's errors: {error}; install it with "
+            "pip install 'leadline[vasp]'"
+        ) from error
+
+
+def custodian_errors(directory: Path) -> list[str]:
+    """Return custodian's names for the errors in the output of the run in ``directory``."""
+    return [name for handler in _handlers() for name in _found(handler, directory)]
+
+
+def classify(error: BaseException, directory: Path, settings: Mapping[str, Any]) -> Failure:
+    """Say why the run in ``directory`` gave no answer; ``settings`` are those of that run."""
+    if unstarted := by_error(error, "vasp"):
+        return unstarted
+    words = text_of(directory / OUTPUT) + text_of(directory / ERRORS)
+    code = error.returncode if isinstance(error, CalledProcessError) else 0
+    if signal_of(code) in ENDED_FROM_OUTSIDE:
+        return by_exit("VASP", code, words)
+    for phrase, kind, reason in PHRASES:
+        if phrase in words:
+            return Failure(kind, reason, line_with(phrase, words))
+    if licence := re.search(r"^.*\blicen[cs]e\b.*$", words, re.I | re.M):
+        return Failure(FailureKind.CONFIGURATION, "license", plain(licence.group()))
+    if corrected := _corrected(error, directory, settings):
+        return corrected
+    if isinstance(error, CalledProcessError):
+        return by_exit("VASP", code, words)
+    if isinstance(error, BrokenOutputError):
+        return Failure(FailureKind.REMOTE, "output-cut-short", f"{error}; it ends: {tail(words)}")
+    return Failure(
+        FailureKind.PHYSICS,
+        "output-unreadable",
+        f"VASP says that it is done, and left files that cannot be read: "
+        f"{type(error).__name__}: {error}",
+    )
+
+
+def _corrected(
+    error: BaseException, directory: Path, settings: Mapping[str, Any]
+) -> Failure | None:
+    """Return the failure that custodian finds, with its advice, or None if it finds none."""
+    for handler in _handlers():
+        if not (errors := _found(handler, directory)):
+            continue
+        advice, refused = _advice(_actions(handler, directory), settings)
+        name = type(handler).__name__
+        said = f"custodian's {name} finds {', '.join(errors)}"
+        if refused:
+            said += f" and would set {', '.join(refused)}: that is another calculation"
+        elif advice:
+            said += f" and sets {', '.join(f'{k} = {v}' for k, v in advice.items())}"
+        else:
+            said += " and knows no further remedy"
+        if isinstance(error, UnconvergedError):
+            return Failure(FailureKind.PHYSICS, "scf-not-converged", f"{error}; {said}", advice)
+        return Failure(FailureKind.PHYSICS, "-".join(errors), said, advice)
+    if isinstance(error, UnconvergedError):
+        return Failure(FailureKind.PHYSICS, "scf-not-converged", str(error))
+    return None
+
+
+def _handlers() -> Iterator[Any]:
+    from custodian.vasp import handlers
+
+    yield handlers.VaspErrorHandler(OUTPUT)
+    yield handlers.StdErrHandler(ERRORS)
+    yield handlers.PositiveEnergyErrorHandler()
+    yield handlers.UnconvergedErrorHandler()
+
+
+def _found(handler: Any, directory: Path) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = handler.check(str(directory))
+        except (OSError, ValueError):  # a run that ended before it wrote the file
+            return []
+    names = getattr(handler, "errors", None) or {type(handler).__name__.removesuffix("Handler")}
+    return sorted(name.replace("_", "-") for name in names) if found else []
+
+
+def _actions(handler: Any, directory: Path) -> list[Mapping[str, Any]]:
+    """Return what a handler would change; it works on copies of the files.
+
+    Some handlers trip over an OUTCAR that ends before its first SCF step, and get on
+    without one.
+    """
+    for names in (READ_BY_CUSTODIAN, [name for name in READ_BY_CUSTODIAN if name != OUTCAR]):
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name in names:
+                if (directory / name).is_file():
+                    shutil.copy(directory / name, folder)
+            with suppress(Exception):  # whatever half a file makes of custodian's parsers
+                return list(handler.correct(folder).get("actions") or ())
+    return []
+
+
+def _advice(
+    actions: list[Mapping[str, Any]], settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Split corrections into path keys that change something, and words for all others."""
+    advice: dict[str, Any] = {}
+    refused: list[str] = []
+    for action in actions:
+        if "file" in action:  # CONTCAR, CHGCAR, WAVECAR: the next attempt starts without them
+            continue
+        if action["dict"] != "INCAR":
+            refused.append(str(action["dict"]))
+            continue
+        keys = {**action["action"].get("_set", {})}
+        keys |= dict.fromkeys(action["action"].get("_unset", {}))
+        for key, value in keys.items():
+            if key.lower() in PATH_KEYS:
+                advice[key.lower()] = value
+            elif key not in NO_CHANGE:
+                refused.append(f"{key} = {value}")
+    changed = {key: value for key, value in advice.items() if settings.get(key) != value}
+    return ({} if refused else changed), refused
