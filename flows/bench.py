@@ -85,6 +85,32 @@ class Parts:
         return {}
 
     @property
+    def declares_references(self) -> str:
+        """Fingerprint that the spec gives with the energies of the elements, or ''."""
+        objective = self.spec.objective
+        if isinstance(objective, HullObjective) and isinstance(
+            objective.references, GivenReferences
+        ):
+            return objective.references.fingerprint
+        return ""
+
+    def refuse_foreign_references(self) -> None:
+        """Refuse energies of elements that another engine, or other settings, gave.
+
+        Raises
+        ------
+        SpecError
+            If they name a fingerprint that is not this engine's.
+        """
+        declared = self.declares_references
+        if declared and not self.fingerprint.startswith(declared):
+            raise SpecError(
+                f"objective.references.fingerprint: is {declared!r}, this campaign's engine has "
+                f"{self.fingerprint}; energies of other settings make no hull with its own. Give "
+                "those of this engine, or let references be computed"
+            )
+
+    @property
     def stop(self) -> Limits:
         """The campaign's own stop rules."""
         return Limits(**self.spec.stop.model_dump())
@@ -179,6 +205,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         parts.engine.check(parts.elements)
         file = parts.built(folder)
         parts.engine.check(frozenset(file.elements))
+        parts.refuse_foreign_references()
         owner = this_process()
         if store.campaign(spec.name) is None:
             enrol(store, spec, parts.engine, parts.recipe)

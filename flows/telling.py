@@ -10,6 +10,7 @@ from typing import Any
 from leadline.flows.store_of import open_for
 from leadline.tasks.errors import InputError
 from leadline.tasks.recipes.recipe import UNITS
+from leadline.tasks.report.formatting import size
 from leadline.tasks.store.owner import is_gone
 from leadline.tasks.store.records import Calculation, CampaignState, Proposal, StructureRecord
 from leadline.tasks.store.store import Store
@@ -190,6 +191,8 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
         yield f"  value         {value:.6g}"
     for name, number in record.properties.items():
         yield f"  {name:<22} {number:.6g} {UNITS.get(name, '')}".rstrip()
+    if record.used.get("memory"):
+        yield f"  memory        {size(record.used['memory'])} at the peak"
     for attempt in record.attempts:
         where = attempt.where.get("host", "")
         took = f", {attempt.times['wall']:.1f} s" if attempt.times.get("wall") else ""

@@ -150,6 +150,9 @@ class Result:
         Why there is no answer, or None.
     files
         Names of raw files kept in the attempt's folder.
+    used
+        ``memory``, bytes at the peak, of the engine and all that it started on its
+        host, and ``cores``, which it had to itself.
     continued_from
         ``attempt`` and ``step`` whose geometry this attempt began with, or None
         where it began at the start.
@@ -169,6 +172,7 @@ class Result:
     where: Mapping[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
     files: tuple[str, ...] = ()
+    used: Mapping[str, float] = field(default_factory=dict)
     continued_from: Mapping[str, int] | None = None
 
     @property

@@ -22,6 +22,7 @@ from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.engines.atoms import moved, to_atoms
 from leadline.tasks.engines.engine import Engine, EngineSite
+from leadline.tasks.engines.memory import MemoryWatch
 from leadline.tasks.engines.table import engine
 from leadline.tasks.errors import CandidateError, ConfigurationError
 from leadline.tasks.recipes.recipe import Instrument, RecipeOutcome
@@ -49,7 +50,8 @@ def compute(request: Request, directory: Path) -> Result:
     start, began, cpu = time.time(), time.monotonic(), _cpu()
     raw, trail = directory / RAW, Trail(directory)
     raw.mkdir(parents=True, exist_ok=True)
-    found, versions, failure = _attempt(request, raw, trail)
+    with MemoryWatch() as memory:
+        found, versions, failure = _attempt(request, raw, trail)
     wall = time.monotonic() - began
     return Result(
         calculation=request.calculation,
@@ -61,6 +63,7 @@ def compute(request: Request, directory: Path) -> Result:
         versions=versions,
         where={"host": platform.node(), "pid": os.getpid(), "job": batch_job()},
         files=_kept(raw, request.keep, failure),
+        used={"memory": memory.peak, "cores": _cores(request)},
         continued_from=trail.continued_from,
     )
 
@@ -192,6 +195,11 @@ def _kept(raw: Path, keep: str, failure: Failure | None) -> tuple[str, ...]:
 
 def _cpu() -> float:
     return sum(os.times()[:4])
+
+
+def _cores(request: Request) -> int:
+    """Return the cores that the profile gives to one calculation of this engine."""
+    return int(request.site.get("ranks") or 1) * int(request.site.get("threads") or 1)
 
 
 def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:

@@ -66,6 +66,15 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
+def size(number: float) -> str:
+    """Return a number of bytes as people say it: ``210 MB``, ``1.3 GB``."""
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
 def short(identity: str) -> str:
     """Return the first letters of an id, enough to find it with ``leadline show``."""
     return identity[:10]

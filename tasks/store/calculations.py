@@ -141,6 +141,7 @@ class CalculationRecords(StoreBase):
             "properties": result.properties,
             "steps": result.steps,
             "times": result.times,
+            "used": result.used,
             "versions": result.versions,
             "failure": None,
         }

@@ -94,6 +94,7 @@ class CalculationDocument(Document):
     properties = JsonField()
     steps = IntField()
     times = JsonField()
+    used = JsonField()
     versions = JsonField()
     failure = JsonField()
     source = StringField()

@@ -150,6 +150,8 @@ class Calculation:
     properties: Mapping[str, float] = field(default_factory=dict)
     steps: int = 0
     times: Mapping[str, float] = field(default_factory=dict)
+    used: Mapping[str, float] = field(default_factory=dict)
+    """``memory`` at the peak, bytes, and ``cores``; empty in records of before."""
     versions: Mapping[str, str] = field(default_factory=dict)
     failure: Mapping[str, Any] | None = None
     source: str = "computed"

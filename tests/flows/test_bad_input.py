@@ -84,10 +84,41 @@ def test_bad_files_and_duplicates_are_counted_drops_and_a_large_budget_is_a_note
     assert "2 duplicate" in checked.out
     assert "note  budget      stop.calculations is 12, the pool holds 1" in checked.out
     assert "ok    try one     CuAu: " in checked.out
+    assert "ok    converged   largest force " in checked.out
+    assert "note  doubt       the cell stays as it was built, under " in checked.out
+    assert "core hours for 1 calculation, if time grows with the atoms" in checked.out
     said = command("run", file)
     assert said.code == 0, said.err
     assert "Stopped: Every candidate of the pool is known" in said.out
     assert "Computed 1 of 1 candidates." in said.out
+
+
+def test_references_of_other_settings_are_refused_and_undeclared_ones_doubted(
+    command: Command, campaign_file: WriteFile
+) -> None:
+    given = {"kind": "values", "values": {"Cu": 0.0, "Au": 0.0}}
+    undeclared = campaign_file(objective={"kind": "hull", "references": given})
+    assert (
+        "note  references  objective.references.values name no" in command("check", undeclared).out
+    )
+    foreign = campaign_file(
+        objective={"kind": "hull", "references": {**given, "fingerprint": "0123456789ab"}}
+    )
+    assert "FAIL  engine      objective.references.fingerprint: is" in command("check", foreign).out
+    said = command("run", foreign)
+    assert said.code == 2
+    assert "objective.references.fingerprint: is '0123456789ab'" in said.err
+
+
+def test_an_objective_that_the_recipe_does_not_give_is_found_by_trying_one(
+    command: Command, campaign_file: WriteFile
+) -> None:
+    file = campaign_file(
+        objective={"kind": "property", "property": "bulk_modulus"}, compute={"workers": 1}
+    )
+    said = command("check", file, "--try-one")
+    assert said.code == 1
+    assert "FAIL  objective   objective.property is 'bulk_modulus'" in said.out
 
 
 def test_a_changed_file_is_a_version_or_is_refused_with_the_reason(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from leadline.tasks.calculation import Request, Result
 from leadline.tasks.engines.compute import compute, requested_engine
@@ -43,9 +46,28 @@ def test_a_result_says_whose_it_is_and_what_it_took(tmp_path: Path) -> None:
     assert result.times["end"] >= result.times["start"]
     assert result.times["wall"] > 0
     assert result.versions["emt"]
+    assert 1e7 < result.used["memory"] < 1e11
+    assert result.used["cores"] == 1
     assert result.where["host"]
     assert result.where["pid"]
     assert Result.from_json(result.to_json()) == result
+
+
+def test_memory_is_that_of_the_engine_and_what_it_starts_and_cores_are_the_profiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hungry = "import time; held = bytes(range(256)) * 800_000; time.sleep(1.0)"
+
+    def calculator(*_: Any) -> EMT:
+        subprocess.run([sys.executable, "-c", hungry], check=True)
+        return EMT()
+
+    own = compute(COPPER, tmp_path / "modest").used["memory"]
+    monkeypatch.setattr(EmtEngine, "calculator", calculator)
+    site = {"ranks": 4, "threads": 2}
+    used = compute(replace(COPPER, site=site), tmp_path / "hungry").used
+    assert used["memory"] > own + 150e6
+    assert used["cores"] == 8
 
 
 def test_a_clock_that_is_set_meanwhile_does_not_change_what_it_took(

@@ -1,0 +1,61 @@
+"""How much memory a calculation takes: its own process and all that it starts."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from contextlib import suppress
+from threading import Event, Thread
+from types import TracebackType
+
+import psutil
+
+FIRST_LOOK, SLOWER, LONGEST = 0.2, 1.5, 10.0
+"""Seconds between two looks: short at first, for short calculations, then ever longer."""
+KIBIBYTE = 1 if sys.platform == "darwin" else 1024
+"""Unit of ``ru_maxrss``."""
+
+
+class MemoryWatch:
+    """Looks at the resident memory of this process and its descendants now and then.
+
+    A page that processes share counts in each of them. Between two looks the peak
+    of any single process is still seen, by the kernel's own count.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        """Bytes, known when the watch ends."""
+        self._over = Event()
+        self._thread = Thread(target=self._look, name="memory-watch", daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+            self.peak = max(self.peak, resource.getrusage(whose).ru_maxrss * KIBIBYTE)
+
+    def _look(self) -> None:
+        pause, me = FIRST_LOOK, psutil.Process()
+        while not self._over.wait(pause):
+            pause = min(SLOWER * pause, LONGEST)
+            self.peak = max(self.peak, _resident(me))
+
+
+def _resident(process: psutil.Process) -> int:
+    """Return the resident bytes of a process and its descendants; what ends meanwhile has none."""
+    total = 0
+    with suppress(psutil.Error, OSError):
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error, OSError):
+                total += each.memory_info().rss
+    return total
