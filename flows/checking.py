@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 from leadline.flows.bench import Parts, parts_of
 from leadline.flows.findings import Findings, Say
@@ -12,7 +13,7 @@ from leadline.flows.store_of import open_for, store_folder
 from leadline.flows.trying import try_one_candidate
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.candidates.pool import PoolFile
-from leadline.tasks.compute.cluster import check_shared_folder, open_cluster
+from leadline.tasks.compute.cluster import Cluster, check_shared_folder, open_cluster
 from leadline.tasks.store.store import Store
 
 
@@ -101,15 +102,24 @@ def _store_and_cluster(found: Findings, parts: Parts, try_one: PoolFile | None) 
         _carries_on(found, parts, store)
         root = parts.profile.calculations or store_folder() / "calculations"
         try:
-            with open_cluster(parts.profile, parts.spec.compute.workers) as cluster:
-                asked = check_shared_folder(cluster.client, root)
-                found.fine("cluster", f"{asked} workers answer and share {root}")
+            with open_cluster(parts.profile, parts.spec.compute.workers, root) as cluster:
+                found.fine("cluster", _cluster_words(cluster, root))
                 for note in cluster.notes:
                     found.hint("cluster", note)
                 if try_one is not None and found.good:
                     try_one_candidate(found, parts, store, cluster, try_one)
         except LeadlineError as error:
             found.bad("cluster", error)
+
+
+def _cluster_words(cluster: Cluster, root: Path) -> str:
+    if cluster.jobs is not None:
+        return (
+            f"up to {cluster.jobs} batch jobs; none was submitted, so that they share {root} is "
+            "not proved: --try-one computes one candidate in a job"
+        )
+    asked = check_shared_folder(cluster.client, root)
+    return f"{asked} workers answer and share {root}"
 
 
 def _carries_on(found: Findings, parts: Parts, store: Store) -> None:

@@ -11,7 +11,6 @@ from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculate import Desk, last_failure
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster
-from leadline.tasks.compute.dispatcher import Dispatcher
 from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.recording import calculation_of, structure_record
 from leadline.tasks.store.owner import this_process
@@ -68,7 +67,7 @@ def trial(parts: Parts, store: Store, cluster: Cluster, structure: str) -> Calcu
     store.ensure_calculations([wanted])
     desk = Desk(
         store=store,
-        dispatcher=Dispatcher(cluster.client),
+        dispatcher=cluster.dispatcher,
         engine=parts.engine,
         recipe=parts.recipe,
         root=parts.profile.calculations or store_folder() / "calculations",
