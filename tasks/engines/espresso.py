@@ -23,6 +23,7 @@ from leadline.tasks.engines import espresso_failures
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
+from leadline.tasks.engines.potentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.program import command_line
 from leadline.tasks.engines.upf import Pseudopotential, read_upf
 from leadline.tasks.errors import ConfigurationError
@@ -66,17 +67,11 @@ class EspressoEngine(Engine):
 
     def check(self, elements: frozenset[str]) -> list[str]:
         """Look for the binary, read the pseudopotentials, compare cutoffs."""
-        lacking = sorted(elements - self.elements())
-        if lacking:
-            raise ConfigurationError(
-                f"the engine espresso has no pseudopotential for {', '.join(lacking)}; name a "
-                f"file for each in engine.pseudopotentials; those in {self._folder()}: "
-                f"{', '.join(_files_for(self._folder(), lacking)) or 'none for them'}"
-            )
+        refuse_lacking(self.name, elements - self.elements(), self._folder())
         self.version()
-        self._refuse_missing_files()
+        refuse_missing(self.name, self._files(), "ESPRESSO_PSEUDO")
         found = {name: read_upf(path) for name, path in sorted(self._files().items())}
-        self._refuse_mixtures(found)
+        refuse_mixtures(found, checked="input_dft" not in self.settings.extra.get("system", {}))
         doubts = [word for item in found.values() for word in self._doubts(item)]
         if self.magnetic and not self.settings.starting_magnetization:
             doubts.append(
@@ -155,31 +150,6 @@ class EspressoEngine(Engine):
             for element, name in self.settings.pseudopotentials.items()
         }
 
-    def _refuse_missing_files(self) -> None:
-        for element, path in self._files().items():
-            if not path.is_file():
-                raise ConfigurationError(
-                    f"engine.pseudopotentials.{element}: there is no file {path.name} in "
-                    f"{path.parent}; put it there, name another folder in engines.espresso."
-                    "pseudopotentials of the machine profile or in ESPRESSO_PSEUDO, or choose: "
-                    f"{', '.join(_files_for(path.parent, [element])) or 'none for it is there'}"
-                )
-
-    def _refuse_mixtures(self, found: Mapping[str, Pseudopotential]) -> None:
-        for element, item in found.items():
-            if item.element != element:
-                raise ConfigurationError(
-                    f"engine.pseudopotentials.{element}: {item.path.name} is made for "
-                    f"{item.element}; name a file for {element}"
-                )
-        kinds = {item.functional for item in found.values()}
-        if len(kinds) > 1 and "input_dft" not in self.settings.extra.get("system", {}):
-            listed = ", ".join(f"{item.path.name} ({item.functional})" for item in found.values())
-            raise ConfigurationError(
-                f"engine.pseudopotentials mixes functionals: {listed}; pw.x refuses "
-                "that: choose files of one functional"
-            )
-
     def _doubts(self, item: Pseudopotential) -> list[str]:
         ecutwfc = self.settings.ecutwfc
         ecutrho = self.settings.ecutrho or 4 * ecutwfc
@@ -244,14 +214,6 @@ class EspressoEngine(Engine):
             float(np.clip(moment / valence[symbol], -1, 1)) if moment else start.get(symbol, 0.0)
             for symbol, moment in zip(atoms.symbols, moments, strict=True)
         ]
-
-
-def _files_for(folder: Path, elements: list[str]) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path.name for path in folder.iterdir() if re.split(r"[._-]", path.name)[0] in elements
-    )
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from leadline.tasks.engines.espresso_failures import (
     OUTPUT,
 )
 from leadline.tasks.engines.program import BrokenOutputError, run_program
+from leadline.tasks.engines.program_end import last_numbers
 
 NUMBERS = {
     "total_magnetization": r"^\s*total magnetization\s*=\s*(\S+) Bohr",
@@ -121,19 +121,5 @@ def pw_calculator(
 
 def numbers_in(text: str) -> dict[str, float]:
     """Return the ``NUMBERS`` that an output of pw.x shows last; stars are none."""
-    found = {name: re.findall(pattern, text, re.M) for name, pattern in NUMBERS.items()}
-    numbers = {name: _number(matches[-1]) for name, matches in found.items() if matches}
-    return {
-        name: number * FACTORS.get(name, 1)
-        for name, number in numbers.items()
-        if number is not None
-    }
-
-
-def _number(text: str) -> float | None:
-    """Return a finite number, or None: Fortran prints stars for what its field cannot hold."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    found = last_numbers(NUMBERS, text)
+    return {name: number * FACTORS.get(name, 1) for name, number in found.items()}

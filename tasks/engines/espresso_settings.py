@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from leadline.tasks.engines.k_mesh import MeshSettings
+from leadline.tasks.engines.potentials import PotentialFiles
 
 Section = Literal["control", "system", "electrons"]
 Smearing = Literal["none", "gaussian", "methfessel-paxton", "marzari-vanderbilt", "fermi-dirac"]
@@ -24,7 +25,7 @@ RESERVED = frozenset(
 class EspressoSettings(MeshSettings):
     """Settings of ``espresso``: names of pw.x, units of pw.x unless said otherwise."""
 
-    pseudopotentials: dict[str, str]
+    pseudopotentials: PotentialFiles
     """File name for each element, in the folder that the machine profile names."""
     ecutwfc: float = Field(gt=0)
     """Cutoff of the wavefunctions, Ry."""
@@ -52,14 +53,6 @@ class EspressoSettings(MeshSettings):
     """pw.x stops cleanly after so long; the attempt counts as cut."""
     extra: dict[Section, dict[str, Value]] = Field(default_factory=dict)
     """All else that pw.x knows, by section; counts as physics."""
-
-    @field_validator("pseudopotentials")
-    @classmethod
-    def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
-        for element, name in files.items():
-            if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-                raise ValueError(f"{element} must name a file, without a folder; got {name!r}")
-        return files
 
     @field_validator("extra")
     @classmethod

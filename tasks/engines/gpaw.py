@@ -21,6 +21,7 @@ from ase.calculators.calculator import BaseCalculator
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.gpaw_settings import GpawSettings
+from leadline.tasks.engines.moments import starting_moments
 from leadline.tasks.engines.program import BrokenOutputError, command_line, run_program
 from leadline.tasks.engines.program_end import (
     PHRASES,
@@ -117,7 +118,8 @@ class GpawEngine(Engine):
         }
         if atoms.info.get("charge"):
             parameters["charge"] = float(atoms.info["charge"])
-        moments = self._moments(atoms)
+        start = self.settings.initial_moments if self.magnetic else None
+        moments = starting_moments(atoms, start, "spinpol", "true")
         return SinglePoints(partial(self._run, directory, parameters, moments))
 
     def observed(self, directory: Path) -> Mapping[str, float]:
@@ -182,19 +184,6 @@ class GpawEngine(Engine):
         if not {"energy", "forces", "stress", "numbers"} <= answer.keys():
             raise BrokenOutputError(f"{ANSWER} is not there, or lacks numbers")
         return {key: answer[key] for key in ("energy", "forces", "stress")}
-
-    def _moments(self, atoms: Atoms) -> list[float] | None:
-        moments = atoms.get_initial_magnetic_moments()
-        if not self.settings.spinpol:
-            if moments.any():
-                raise ConfigurationError(
-                    "a structure has initial moments, and engine.spinpol is false; set it to true"
-                )
-            return None
-        start = self.settings.initial_moments
-        if moments.any():
-            return [float(moment) for moment in moments]
-        return [start.get(symbol, 0.0) for symbol in atoms.symbols]
 
     def _by_exit(self, error: CalledProcessError, printed: str) -> Failure:
         return by_exit("GPAW", error.returncode, printed)

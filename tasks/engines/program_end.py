@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 from leadline.tasks.calculation import Failure, FailureKind
@@ -80,3 +83,19 @@ def text_of(path: Path) -> str:
         left = path.stat().st_size - len(start)
         file.seek(max(left - ROOM // 2, 0), os.SEEK_CUR)
         return (start + file.read(ROOM // 2)).decode(errors="replace")
+
+
+def last_numbers(patterns: Mapping[str, str], text: str) -> dict[str, float]:
+    """Return the last number that each pattern captures in ``text``; stars are none."""
+    found = {name: re.findall(pattern, text, re.M) for name, pattern in patterns.items()}
+    numbers = {name: _number(matches[-1]) for name, matches in found.items() if matches}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _number(text: str) -> float | None:
+    """Return a finite number, or None: Fortran prints stars for what its field cannot hold."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

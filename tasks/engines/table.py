@@ -10,6 +10,7 @@ from leadline.tasks.settings import validated
 from leadline.tasks.tables import named
 
 ENGINES = {
+    "abinit": "leadline.tasks.engines.abinit:AbinitEngine",
     "emt": "leadline.tasks.engines.emt:EmtEngine",
     "espresso": "leadline.tasks.engines.espresso:EspressoEngine",
     "gpaw": "leadline.tasks.engines.gpaw:GpawEngine",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,42 @@ ESPRESSO = Example(
         "diagonalization": "cg",
         "max_seconds": 600,
         "extra": {"system": {"nosym": True}},
+    },
+    lacks="Xe",
+    force_tolerance=5e-3,
+    stress_tolerance=0.5 * GPa,
+    step=0.01,
+)
+ABINIT = Example(
+    name="abinit",
+    settings={
+        "pseudopotentials": {"Si": "14_Si_4_1.9_1.9_pbe_n_v1.0.psp8"},
+        "ecut": 9,
+        "kpts": [2, 2, 1],
+        "smearing": "gaussian",
+        "toldfe": 1e-11,
+    },
+    atoms=_rattled(bulk("Si"), 0.05),
+    changes={
+        "pseudopotentials": {"Si": "13_Al_3_1.9_1.9_pbe_n_v1.0.psp8"},
+        "ecut": 10,
+        "ecutsm": 0.4,
+        "kspacing": 0.3,
+        "kpts": [3, 3, 3],
+        "smearing": "fermi-dirac",
+        "tsmear": 0.02,
+        "nsppol": 2,
+        "initial_moments": {"Si": 0.5},
+        "toldfe": 1e-8,
+        "nstep": 50,
+        "bands": 1.5,
+        "diemac": 12,
+        "diemix": 0.3,
+        "iscf": 3,
+        "wfoptalg": 14,
+        "nline": 6,
+        "symmetry": False,
+        "extra": {"dilatmx": 1.1},
     },
     lacks="Xe",
     force_tolerance=5e-3,
@@ -181,6 +218,13 @@ VASP = Example(
 NEEDS_CUSTODIAN = [
     pytest.mark.skipif(find_spec("custodian") is None, reason="needs custodian: the extra vasp")
 ]
+NEEDS_ABINIT = [
+    pytest.mark.skipif(
+        shutil.which("abinit") is None
+        or not (find_spec("sparc") or os.environ.get("ABINIT_PP_PATH")),
+        reason="needs abinit, and the psp8 files of the extra abinit",
+    )
+]
 NEEDS_GPAW = [pytest.mark.skipif(find_spec("gpaw") is None, reason="needs GPAW: the extra gpaw")]
 NEEDS_PW = [
     pytest.mark.espresso,
@@ -192,6 +236,7 @@ NEEDS_PW = [
 COMPUTING = [
     pytest.param(EMT, id="emt"),
     pytest.param(ESPRESSO, id="espresso", marks=NEEDS_PW),
+    pytest.param(ABINIT, id="abinit", marks=NEEDS_ABINIT),
     pytest.param(GPAW, id="gpaw", marks=NEEDS_GPAW),
     pytest.param(VASP, id="vasp", marks=NEEDS_CUSTODIAN),
 ]
@@ -281,17 +326,17 @@ def test_the_fingerprint_changes_with_the_physics_and_nothing_else(example: Exam
     first = example.engine()
     hidden = first.layout_keys | first.path_keys
     for key, value in example.changes.items():
-        other = example.engine(_with_what_it_needs(key, value))
+        other = example.engine(_with_what_it_needs(example.name, key, value))
         changes_physics = key not in hidden or other.content() != first.content()
         assert (other.fingerprint() != first.fingerprint()) == changes_physics, key
 
 
-def _with_what_it_needs(key: str, value: Any) -> dict[str, Any]:
+def _with_what_it_needs(name: str, key: str, value: Any) -> dict[str, Any]:
     needs: dict[str, dict[str, Any]] = {
         "kspacing": {"kpts": None},
         "user_kpoints_settings": {"kpts": None},
         "starting_magnetization": {"nspin": 2},
-        "initial_moments": {"spinpol": True},
+        "initial_moments": {"spinpol": True} if name == "gpaw" else {"nsppol": 2},
         "energy_per_atom_key": {"energy_key": None},
     }
     return {key: value, **needs.get(key, {})}
