@@ -130,6 +130,10 @@ class AbinitEngine(Engine):
         text = input_text(self.settings, atoms, mesh, moments, potentials)
         (directory / INPUT).write_text(text)
         command = [*shlex.split(command_line(self.site, "abinit")), INPUT]
+        seconds = self.seconds_for_a_run()
+        if seconds is not None:
+            minutes, rest = divmod(int(seconds), 60)
+            command += ["--timelimit", f"{minutes // 60}:{minutes % 60:02}:{rest:02}"]
         run_program(command, directory, LOG, ERRORS, self.site.threads)
         return results(directory)
 

@@ -51,7 +51,7 @@ def compute(request: Request, directory: Path) -> Result:
     raw, trail = directory / RAW, Trail(directory)
     raw.mkdir(parents=True, exist_ok=True)
     with MemoryWatch() as memory:
-        found, versions, failure = _attempt(request, raw, trail)
+        found, versions, failure = _attempt(request, raw, trail, began)
     wall = time.monotonic() - began
     return Result(
         calculation=request.calculation,
@@ -106,12 +106,14 @@ def remove_scratch(chosen: Engine, raw: Path) -> None:
 
 
 def _attempt(
-    request: Request, raw: Path, trail: Trail
+    request: Request, raw: Path, trail: Trail, began: float
 ) -> tuple[RecipeOutcome | None, dict[str, str], Failure | None]:
     versions = {"ase": str(ase.__version__), "python": platform.python_version()}
     chosen: Engine | None = None
     try:
         chosen = requested_engine(request)
+        if request.time_limit is not None:
+            chosen.deadline = began + request.time_limit
         versions |= {chosen.name: chosen.version()}
         found = _run(chosen, request, raw, trail)
     except Exception as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -19,6 +20,9 @@ from leadline.tasks.calculation import Failure
 from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.recipes.recipe import RecipeOutcome
 from leadline.tasks.settings import validated
+
+SHARE = 0.95
+"""Of the time that is left, what a code may take that can stop by itself."""
 
 
 class EngineSettings(BaseModel):
@@ -66,11 +70,14 @@ class Engine(Protocol):
     Settings: ClassVar[type[EngineSettings]]
     settings: EngineSettings
     site: EngineSite
+    deadline: float | None
+    """When whatever it runs will be ended, by ``time.monotonic()``; None is never."""
 
     def __init__(self, settings: Mapping[str, Any], site: EngineSite) -> None:
         """Check ``settings``; SpecError where one is refused."""
         self.settings = validated(self.Settings, settings, "engine")
         self.site = site
+        self.deadline = None
 
     @property
     def magnetic(self) -> bool:
@@ -128,6 +135,17 @@ class Engine(Protocol):
             f"the engine {self.name} gives no eigenvalues, which the recipe asked for needs; "
             "choose another recipe or engine"
         )
+
+    def seconds_for_a_run(self, own: float | None = None) -> float | None:
+        """Return after how long a run that begins now is to stop by itself, or None.
+
+        That is ``SHARE`` of the time until the deadline, so that a code can end
+        cleanly before it is ended; ``own``, the limit of the settings, if less.
+        """
+        if self.deadline is None:
+            return own
+        left = max(SHARE * (self.deadline - time.monotonic()), 1.0)
+        return left if own is None else min(own, left)
 
     def observed(self, directory: Path) -> Mapping[str, float]:
         """Return further finite numbers from the files of a finished calculation."""

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -110,6 +110,7 @@ class EspressoEngine(Engine):
             "pseudopotentials": dict(self.settings.pseudopotentials),
             "kpts": self.settings.mesh(atoms),
             "fractions": self._fractions(atoms),
+            "max_seconds": partial(self.seconds_for_a_run, self.settings.max_seconds),
         }
         return pw_calculator(profile, directory, parameters)
 
@@ -183,8 +184,6 @@ class EspressoEngine(Engine):
             "mixing_mode": s.mixing_mode, "electron_maxstep": s.electron_maxstep,
             "diagonalization": s.diagonalization,
         }  # fmt: skip
-        if s.max_seconds:
-            control["max_seconds"] = s.max_seconds
         if s.ecutrho:
             system["ecutrho"] = s.ecutrho
         if s.smearing == "none":

@@ -71,9 +71,13 @@ class PwTemplate(EspressoTemplate):
         parameters: Mapping[str, Any],
         properties: Any,
     ) -> None:
-        """Write ``espresso.pwi`` with the fractions in place of the moments."""
+        """Write ``espresso.pwi``: fractions in place of the moments, and the time it has now."""
         chosen = dict(parameters)
         fractions = chosen.pop("fractions")
+        seconds = chosen.pop("max_seconds")()
+        if seconds is not None:
+            control = {**chosen["input_data"]["control"], "max_seconds": seconds}
+            chosen["input_data"] = {**chosen["input_data"], "control": control}
         written = atoms.copy()
         written.set_initial_magnetic_moments(None if fractions is None else fractions)
         super().write_input(  # type: ignore[no-untyped-call]  # ASE's
@@ -110,8 +114,9 @@ def pw_calculator(
 ) -> GenericFileIOCalculator:
     """Return a calculator that runs pw.x in ``directory``.
 
-    ``parameters`` are those of ``ase.calculators.espresso.Espresso``, and
-    ``fractions``: the starting magnetisation of each atom, or None.
+    ``parameters`` are those of ``ase.calculators.espresso.Espresso``, ``fractions``
+    (the starting magnetisation of each atom, or None), and ``max_seconds``, a function
+    that says how long a run that begins now may take, or None.
     """
     template = PwTemplate()  # type: ignore[no-untyped-call]  # ASE's
     return GenericFileIOCalculator(

@@ -100,6 +100,13 @@ def test_every_rung_of_the_ladder_gives_the_answer(computed: Computed, tmp_path:
     assert energies == pytest.approx([GOLDEN] * 2, abs=1e-4)
 
 
+@NEEDS_ABINIT
+def test_abinit_stops_by_itself_before_it_would_be_ended(computed: Computed) -> None:
+    endless = {**SILICON, "toldfe": 1e-40, "nstep": 100_000}
+    result = computed("abinit", endless, bulk("Si", a=5.43), time_limit=3.0)
+    failed(result, "remote", "walltime")
+
+
 def failed(result: Result, kind: str, reason: str) -> None:
     assert not result.complete
     assert result.energy is None

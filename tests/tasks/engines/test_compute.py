@@ -16,6 +16,7 @@ from ase.calculators.emt import EMT
 from leadline.tasks.calculation import Request, Result
 from leadline.tasks.engines.compute import compute, requested_engine
 from leadline.tasks.engines.emt import EmtEngine
+from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.structures import from_plain
 
@@ -209,3 +210,18 @@ def test_raw_files_stay_by_the_rule(keep: str, max_steps: int, kept: bool, tmp_p
 def test_the_job_of_the_queue_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     assert compute(COPPER, tmp_path).where["job"] == "4711"
+
+
+def test_each_run_of_a_code_gets_a_share_of_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = EmtEngine({}, EngineSite())
+    assert engine.seconds_for_a_run() is None
+    assert engine.seconds_for_a_run(own=60.0) == 60.0
+    clock = iter([0.0, 0.0, 900.0, 2000.0])
+    monkeypatch.setattr("leadline.tasks.engines.engine.time.monotonic", lambda: next(clock))
+    engine.deadline = 1000.0
+    assert engine.seconds_for_a_run() == pytest.approx(950.0)
+    assert engine.seconds_for_a_run(own=60.0) == 60.0
+    assert engine.seconds_for_a_run() == pytest.approx(95.0)
+    assert engine.seconds_for_a_run() == 1.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from leadline.tasks.engines.compute import compute
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.engines.espresso import DEBIAN_PSEUDOPOTENTIALS, EspressoEngine
 from leadline.tasks.errors import ConfigurationError
+
+Computed = Callable[..., Result]
 
 pytestmark = [
     pytest.mark.espresso,
@@ -157,6 +160,16 @@ def test_the_time_limit_of_pw_is_a_cut(tmp_path: Path) -> None:
     slow = {**SILICON, "kpts": [8, 8, 8], "max_seconds": 0.01}
     found = failure(run(tmp_path, slow))
     assert (found.kind, found.reason) == ("remote", "walltime")
+
+
+def test_pw_stops_by_itself_before_it_would_be_ended(computed: Computed, tmp_path: Path) -> None:
+    endless = {**SILICON, "conv_thr": 1e-40, "electron_maxstep": 100_000}
+    result = computed("espresso", endless, bulk("Si", a=5.43), time_limit=3.0)
+    found = failure(result)
+    assert (found.kind, found.reason) == ("remote", "walltime")
+    written = (tmp_path / "raw" / "espresso.pwi").read_text()
+    (seconds,) = re.findall(r"max_seconds\s*=\s*(\S+)", written)
+    assert 1.0 < float(seconds) < 0.95 * 3.0
 
 
 def test_a_keyword_that_pw_does_not_know_is_configuration(tmp_path: Path) -> None:
