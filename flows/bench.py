@@ -27,6 +27,7 @@ from leadline.tasks.calculate import Desk
 from leadline.tasks.candidates.build import build_pool
 from leadline.tasks.candidates.checks import Checks
 from leadline.tasks.candidates.features import pool_features
+from leadline.tasks.candidates.magnetism import MagneticSource, Magnetism
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.candidates.table import source
 from leadline.tasks.compute.cluster import Cluster, open_cluster
@@ -136,6 +137,9 @@ class Parts:
     def built(self, folder: Path) -> PoolFile:
         """Return the pool of the spec's sources, built where it is not there yet."""
         sources = [source(each.source, each.settings, Path.cwd()) for each in self.spec.candidates]
+        if (asked := self.spec.magnetism) is not None:
+            magnetism = Magnetism(asked.moments, asked.orderings, asked.most)
+            sources = [MagneticSource(each, magnetism) for each in sources]
         rng = np.random.default_rng(self.spec.seed)
         return build_pool(
             sources, self.checks, rng, folder / "pools", scale=self.recipe.relaxes_cell
@@ -179,6 +183,11 @@ def parts_of(spec: CampaignSpec) -> Parts:
     """
     profile = load_profile(spec.compute.profile)
     chosen = engine(spec.engine.name, spec.engine.settings, profile.site(spec.engine.name))
+    if spec.magnetism is not None and not chosen.magnetic:
+        raise SpecError(
+            f"magnetism: the engine {spec.engine.name} computes no moments as it is set up; give "
+            "it its setting for spin (nspin: 2 of espresso), or leave magnetism out"
+        )
     objective = spec.objective
     if objective.kind == "hull" and objective.references.kind == "computed" and chosen.plus_u:
         raise SpecError(

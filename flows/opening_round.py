@@ -37,12 +37,12 @@ def reference_candidates(spec: CampaignSpec, file: PoolFile, *, magnetic: bool) 
     for element in file.elements:
         phases = references.phases.get(element, ())
         for name, structure in reference_structures(element, phases, magnetic=magnetic):
-            candidate = _in_pool(structure, own) or Candidate(
+            alone = Candidate(
                 structure_id(structure),
                 structure,
                 {"source": "reference", "element": element, "phase": name},
             )
-            found[candidate.id] = candidate
+            found |= {each.id: each for each in _in_pool(structure, own) or [alone]}
     return list(found.values())
 
 
@@ -73,10 +73,13 @@ def _without(element: str, campaign: str, record: Calculation) -> str:
     )
 
 
-def _in_pool(structure: Structure, own: list[Candidate]) -> Candidate | None:
+def _in_pool(structure: Structure, own: list[Candidate]) -> list[Candidate]:
+    """Return the pool's cell of a crystal, in all its magnetic orderings: the lowest counts."""
     matcher = StructureMatcher(scale=True)
-    for candidate in own:
-        material = candidate.material
-        if isinstance(material, Structure) and matcher.fit(structure, material):
-            return candidate
-    return None
+    same = [
+        each
+        for each in own
+        if isinstance(each.material, Structure) and matcher.fit(structure, each.material)
+    ]
+    ordered = [each for each in same if "magnetic_ordering" in each.provenance]
+    return ordered or same[:1]

@@ -164,6 +164,30 @@ class ChecksSpec(Section):
     charge_balance: bool = Field(default=False, description="drop what cannot be charge-neutral")
 
 
+class MagnetismSpec(Section):
+    """Which magnetic orderings each candidate is computed in: structures of their own."""
+
+    moments: dict[str, Annotated[float, Field(gt=0, le=12)]] = Field(
+        min_length=1, description="initial moment of each magnetic element, μB an atom"
+    )
+    orderings: list[Literal["ferromagnetic", "antiferromagnetic", "nonmagnetic"]] = Field(
+        default_factory=lambda: ["ferromagnetic"],  # type: ignore[arg-type]
+        min_length=1,
+        description="all up, as many up as down, none; each given one is tried",
+    )
+    most: int = Field(
+        default=4, ge=1, le=50, description="antiferromagnetic orderings of one structure"
+    )
+
+    @field_validator("moments")
+    @classmethod
+    def _elements_exist(cls, value: dict[str, float]) -> dict[str, float]:
+        from leadline.tasks.candidates.source import known_elements
+
+        known_elements(value)
+        return value
+
+
 class SurrogateSpec(Section):
     """The Gaussian process and its features."""
 
@@ -310,6 +334,9 @@ class CampaignSpec(Section):
     objective: Objective = Field(default_factory=HullObjective)
     candidates: list[SourceSpec] = Field(min_length=1)
     checks: ChecksSpec = Field(default_factory=ChecksSpec)
+    magnetism: MagnetismSpec | None = Field(
+        default=None, description="magnetic orderings of the candidates; as they are by default"
+    )
     engine: EngineSpec
     recipe: RecipeSpec = Field(default_factory=RecipeSpec)
     surrogate: SurrogateSpec = Field(default_factory=SurrogateSpec)

@@ -191,6 +191,8 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
         yield f"  value         {value:.6g}"
     for name, number in record.properties.items():
         yield f"  {name:<22} {number:.6g} {UNITS.get(name, '')}".rstrip()
+    if record.moments:
+        yield f"  moments       {', '.join(f'{each:.2f}' for each in record.moments)} μB"
     if record.used.get("memory"):
         yield f"  memory        {size(record.used['memory'])} at the peak"
     for attempt in record.attempts:

@@ -138,6 +138,8 @@ class Result:
         eV/Å [n][3]; eV/Å^3 in Voigt order [6]; or None where not computed.
     properties
         Named finite numbers in the units of the recipe's schema.
+    moments
+        μB of each site at the end, or None where not computed.
     steps
         Ionic steps taken.
     times
@@ -166,6 +168,7 @@ class Result:
     forces: list[list[float]] | None = None
     stress: list[float] | None = None
     properties: Mapping[str, float] = field(default_factory=dict)
+    moments: list[float] | None = None
     steps: int = 0
     times: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

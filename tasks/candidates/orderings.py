@@ -95,7 +95,7 @@ class OrderingsSource(Source):
         """Yield the orderings; ``rng`` is not used."""
         for size in self.sizes:
             for lattice in superlattices(self.parent, size):
-                cell = _Supercell(self.parent, lattice)
+                cell = Supercell(self.parent, lattice)
                 for decoration in decorations(self.parent, lattice):
                     yield self._candidate(cell, decoration)
 
@@ -126,7 +126,7 @@ class OrderingsSource(Source):
                 f"at most {cell * max(possible, default=0)} atoms are possible here"
             )
 
-    def _candidate(self, cell: _Supercell, decoration: NDArray[np.int64]) -> Candidate:
+    def _candidate(self, cell: Supercell, decoration: NDArray[np.int64]) -> Candidate:
         symbols = cell.symbols(decoration)
         structure = cell.structure(symbols, self._cell_volume(symbols))
         provenance = {
@@ -150,7 +150,7 @@ class OrderingsSource(Source):
         return self._scale * mixed_volume(Composition(counts)) * len(symbols)
 
 
-class _Supercell:
+class Supercell:
     """The geometry of a superlattice, common to all its decorations."""
 
     def __init__(self, parent: Parent, lattice: Superlattice) -> None:

@@ -181,6 +181,7 @@ def _numbers(request: Request, found: RecipeOutcome) -> dict[str, Any]:
         "forces": found.forces,
         "stress": found.stress,
         "properties": dict(found.properties),
+        "moments": found.moments,
         "steps": found.steps,
     }
 

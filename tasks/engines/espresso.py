@@ -206,6 +206,8 @@ class EspressoEngine(Engine):
                     "a structure has initial moments, and engine.nspin is 1; set it to 2"
                 )
             return None
+        if atoms.has("initial_magmoms") and not moments.any():
+            return [0.0] * len(atoms)
         files = self._files()
         valence = {name: read_upf(files[name]).valence for name in set(atoms.symbols)}
         start = self.settings.starting_magnetization

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.espresso import EspressoProfile, EspressoTemplate
 from ase.calculators.genericfileio import GenericFileIOCalculator
@@ -30,6 +31,8 @@ NUMBERS = {
 }
 """Last numbers of an output that go to the properties; moments in μB of the cell."""
 EDGES = r"highest occupied, lowest unoccupied level \(ev\):\s+(\S+)\s+(\S+)"
+MOMENT = r"^\s*atom:?\s+\d+ .*\bmagn\s*[:=]\s*(\S+)"
+"""A line of the moments per site, as pw.x 6 and 7 print it."""
 FACTORS = {"scf_residual": Rydberg}
 """From the unit of pw.x to ours, where they differ."""
 
@@ -106,6 +109,10 @@ class PwTemplate(EspressoTemplate):
         # With fixed occupations ASE takes a band edge for the Fermi level, which lies between.
         if edges := re.search(EDGES, text):
             results["fermi_level"] = (float(edges[1]) + float(edges[2])) / 2
+        # ASE gives zeros for the moments that pw.x 6 prints.
+        results.pop("magmoms", None)
+        if moments := moments_in(text, len(results["forces"])):
+            results["magmoms"] = moments
         return results
 
 
@@ -128,3 +135,13 @@ def numbers_in(text: str) -> dict[str, float]:
     """Return the ``NUMBERS`` that an output of pw.x shows last; stars are none."""
     found = last_numbers(NUMBERS, text)
     return {name: number * FACTORS.get(name, 1) for name, number in found.items()}
+
+
+def moments_in(text: str, atoms: int) -> list[float]:
+    """Return the moment of each site (μB, in a sphere) that an output shows last, or []."""
+    last = re.findall(MOMENT, text, re.M)[-atoms:]
+    try:
+        moments = [float(each) for each in last]
+    except ValueError:  # Fortran prints stars for what its field cannot hold
+        return []
+    return moments if len(moments) == atoms and np.isfinite(moments).all() else []

@@ -108,6 +108,8 @@ class RecipeOutcome:
         ``largest_force`` (eV/Å, length of the longest), ``residual_pressure``
         (GPa, minus the mean normal stress) and ``largest_stress`` (GPa, largest
         component beside the pressure asked for). An engine may add more.
+    moments
+        μB of each site at the end, or None where the engine gives none.
     steps
         Ionic steps taken; 0 for a single point.
     failure
@@ -119,6 +121,7 @@ class RecipeOutcome:
     forces: list[list[float]] | None = None
     stress: list[float] | None = None
     properties: Mapping[str, float] = field(default_factory=dict)
+    moments: list[float] | None = None
     steps: int = 0
     failure: Failure | None = None
 
@@ -168,6 +171,7 @@ def outcome(
     energy = float(atoms.get_potential_energy())
     forces = _optional(atoms.get_forces, (len(atoms), 3))
     stress = _optional(atoms.get_stress, (6,))
+    moments = getattr(atoms.calc, "results", {}).get("magmoms")
     numbers = {"energy_per_atom": energy / len(atoms), "volume_per_atom": _volume(atoms)}
     if forces is not None:
         numbers["largest_force"] = float(np.linalg.norm(forces, axis=1).max())
@@ -181,6 +185,7 @@ def outcome(
         forces=None if forces is None else forces.tolist(),
         stress=None if stress is None else stress.tolist(),
         properties=numbers,
+        moments=None if moments is None else np.asarray(moments, dtype=float).tolist(),
         steps=steps,
         failure=_absurd(numbers) or failure,
     )

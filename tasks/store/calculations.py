@@ -139,6 +139,7 @@ class CalculationRecords(StoreBase):
             "forces": result.forces,
             "stress": result.stress,
             "properties": result.properties,
+            "moments": result.moments,
             "steps": result.steps,
             "times": result.times,
             "used": result.used,

@@ -92,6 +92,7 @@ class CalculationDocument(Document):
     forces = TupleField()
     stress = TupleField()
     properties = JsonField()
+    moments = TupleField()
     steps = IntField()
     times = JsonField()
     used = JsonField()

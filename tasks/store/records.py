@@ -148,6 +148,8 @@ class Calculation:
     forces: tuple[tuple[float, ...], ...] | None = None
     stress: tuple[float, ...] | None = None
     properties: Mapping[str, float] = field(default_factory=dict)
+    moments: tuple[float, ...] | None = None
+    """μB of each site at the end."""
     steps: int = 0
     times: Mapping[str, float] = field(default_factory=dict)
     used: Mapping[str, float] = field(default_factory=dict)

@@ -110,6 +110,14 @@ def test_references_of_other_settings_are_refused_and_undeclared_ones_doubted(
     assert "objective.references.fingerprint: is '0123456789ab'" in said.err
 
 
+def test_magnetic_orderings_need_an_engine_with_spin(
+    command: Command, campaign_file: WriteFile
+) -> None:
+    said = command("run", campaign_file(magnetism={"moments": {"Cu": 1.0}}))
+    assert said.code == 2
+    assert "magnetism: the engine emt computes no moments" in said.err
+
+
 def test_an_objective_that_the_recipe_does_not_give_is_found_by_trying_one(
     command: Command, campaign_file: WriteFile
 ) -> None:

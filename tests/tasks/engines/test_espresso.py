@@ -144,6 +144,31 @@ def test_a_magnet_keeps_the_moments_of_its_structure(tmp_path: Path) -> None:
     assert result.properties["total_magnetization"] == pytest.approx(2.2, abs=0.5)
 
 
+def test_iron_is_lowest_with_its_moments_up_and_highest_without_any(tmp_path: Path) -> None:
+    iron = {
+        "pseudopotentials": {"Fe": "Fe.pz-nd-rrkjus.UPF"},
+        "ecutwfc": 25,
+        "ecutrho": 200,
+        "kspacing": 0.6,
+        "nspin": 2,
+        "starting_magnetization": {"Fe": 0.5},
+    }
+    cube = bulk("Fe", "bcc", a=2.75, cubic=True)
+    energies, kept = [], []
+    for name, moments in (("up", [3.0, 3.0]), ("both", [3.0, -3.0]), ("none", [0.0, 0.0])):
+        result = run(tmp_path / name, iron, cube, moments=moments)
+        assert result.complete, result.failure
+        assert result.moments is not None
+        energies.append(result.energy)
+        kept.append(result.moments)
+    assert energies == sorted(energies, key=lambda energy: energy or 0)
+    assert kept[0][0] == pytest.approx(2.1, abs=0.3)
+    assert kept[1][0] == pytest.approx(-kept[1][1], abs=0.05)
+    assert abs(kept[1][0]) > 1
+    # Moments of zero are an order of their own: no setting of the engine overrides them.
+    assert kept[2] == pytest.approx([0, 0], abs=1e-3)
+
+
 def test_moments_without_spin_are_refused(tmp_path: Path) -> None:
     found = failure(run(tmp_path, SILICON, moments=[1.0, -1.0]))
     assert found.kind == "configuration"
