@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from leadline.surrogate.errors import SurrogateError
 from leadline.tasks.errors import SpecError
 from leadline.tasks.quantities import EnergyPerAtom, Hours
+from leadline.tasks.settings import unkeepable
 
 FORMAT = 1
 
@@ -345,6 +346,13 @@ class CampaignSpec(Section):
     store: StoreSpec = Field(default_factory=StoreSpec)
     start: StartSpec = Field(default_factory=StartSpec)
     stop: StopSpec = Field(default_factory=StopSpec)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_kept(cls, data: Any) -> Any:
+        if problem := unkeepable(data):
+            raise PydanticCustomError(REFUSED, "{words}", {"words": problem})
+        return data
 
     @field_validator("objective", mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from leadline.flows import spec
 from leadline.flows.spec import FORMAT, CampaignSpec
 from leadline.tasks.errors import SpecError
-from leadline.tasks.settings import NOT_YAML, in_words, shown
+from leadline.tasks.settings import NOT_YAML, few, in_words, shown, unkeepable
 
 DATA = "${LEADLINE_DATA}"
 PATH_KEYS = frozenset({"path", "paths"})
@@ -26,8 +26,6 @@ TAGGED: dict[tuple[str, ...], type[BaseModel]] = {
     ("start", "known"): spec.KnownSpec,
 }
 """Sections that stand under a kind or in a list, by the end of their location."""
-MOST_VALUES = 100_000
-"""In a campaign file; the longest list that anybody wrote by hand is far shorter."""
 SECRET_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
@@ -54,11 +52,8 @@ def read_spec(
     data = _parsed(file)
     for change in changes:
         _apply(data, change)
-    if _is_endless(data):
-        raise SpecError(
-            f"{file} holds more than {MOST_VALUES} values once its anchors (&) are put in: "
-            "write out what a campaign needs"
-        )
+    if problem := unkeepable(data):
+        raise SpecError(f"{file}: {problem}")
     root = Path((environment or {}).get("LEADLINE_DATA", "data")).resolve()
     data = {key: _placed(value, root, file.resolve().parent, (key,)) for key, value in data.items()}
     return spec_from(data, str(file))
@@ -69,14 +64,14 @@ def spec_from(data: Mapping[str, Any], origin: str) -> CampaignSpec:
     version = data.get("leadline", FORMAT)
     if version != FORMAT:
         raise SpecError(
-            f"{origin}: leadline: is {version!r}; this version of leadline reads format {FORMAT}. "
-            "Install the version that wrote it, or start from `leadline init`"
+            f"{origin}: leadline: is {shown(version)}; this version of leadline reads format "
+            f"{FORMAT}. Install the version that wrote it, or start from `leadline init`"
         )
     try:
         return CampaignSpec.model_validate(data)
     except ValidationError as error:
         lines = [line for item in error.errors(include_url=False) for line in _lines(item)]
-        raise SpecError("\n".join([f"{origin} cannot be used:", *lines])) from None
+        raise SpecError("\n".join([f"{origin} cannot be used:", *few(lines)])) from None
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -115,17 +110,6 @@ def _parsed(file: Path) -> dict[str, Any]:
             "`leadline init NAME` writes an example"
         )
     return data
-
-
-def _is_endless(data: Any) -> bool:
-    """Say whether plain data hold too much: anchors in anchors grow without a bound."""
-    left, waiting = MOST_VALUES, [data]
-    while waiting and left > 0:
-        value = waiting.pop()
-        left -= 1
-        if isinstance(value, dict | list):
-            waiting.extend(value.values() if isinstance(value, dict) else value)
-    return bool(waiting)
 
 
 def _yaml_words(error: Exception, text: str) -> str:

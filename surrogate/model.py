@@ -213,18 +213,40 @@ class GaussianProcess:
 
     @classmethod
     def load(cls, path: Path) -> GaussianProcess:
-        """Read what :meth:`save` wrote; no pickled object is accepted."""
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
+        """Read what :meth:`save` wrote; no pickled object is accepted.
+
+        Raises
+        ------
+        FitError
+            If it is no such file, or was damaged.
+        """
+        try:
+            # Opened here: numpy forgets to close what turns out to be no archive.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                features, labels = _checked(file["X"], file["y"])
             return cls(
-                file["X"],
-                file["y"],
-                Hyperparameters(**about["hyperparameters"]),
-                offset=about["offset"],
-                scale=about["scale"],
+                features,
+                labels,
+                Hyperparameters(
+                    **{key: _finite(each) for key, each in about["hyperparameters"].items()}
+                ),
+                offset=_finite(about["offset"]),
+                scale=_finite(about["scale"]),
                 settings=ModelSettings(**about["settings"]),
                 notes=tuple(about["notes"]),
             )
+        except Exception as error:  # a stranger's bytes break a reader in any way
+            raise FitError(
+                f"{path} is no checkpoint of a model: {type(error).__name__}: {error}; fit again, "
+                "or put a copy of the file back"
+            ) from error
+
+
+def _finite(value: float) -> float:
+    if not np.isfinite(value):
+        raise ValueError(f"{value} is not finite")
+    return float(value)
 
 
 def _checked(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from leadline.tasks.settings import shown
+
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)?\s*")
 
 ENERGY_PER_ATOM = {"eV/atom": 1.0, "meV/atom": 1e-3}
@@ -26,10 +28,10 @@ def quantity(unit: str, factors: Mapping[str, float]) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         allowed = f"a number in {unit}, or one with a unit of: {', '.join(factors)}"
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ValueError(f"found {value!r}; allowed: {allowed}")
+            raise ValueError(f"found {shown(value)}; allowed: {allowed}")
         number, factor = _split(value, factors)
-        if number is None or factor is None or not math.isfinite(number):
-            raise ValueError(f"found {value!r}; allowed: {allowed}")
+        if number is None or factor is None or not math.isfinite(number * factor):
+            raise ValueError(f"found {shown(value)}; allowed: {allowed}")
         return number * factor
 
     return read

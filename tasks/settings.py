@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -13,10 +14,21 @@ from leadline.tasks.errors import SpecError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-NOT_YAML = (yaml.YAMLError, ValueError, TypeError, RecursionError)
-"""What PyYAML raises: also for days that are none, endless numbers and nests."""
+NOT_YAML = (
+    yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
+    RecursionError,
+)  # fmt: skip
+"""What PyYAML raises: also for days and numbers that are none, endless numbers and nests."""
 SHOWN = 60
 """Characters of a refused value that a message quotes."""
+MOST_LINES = 20
+"""Refused keys that one message names."""
+MOST_VALUES = 100_000
+"""In a file; the longest list that anybody wrote by hand is far shorter."""
+DEEPEST = 30
+"""Levels of keys and lists in a file."""
+LARGEST = 2**63
+"""Integers are smaller: a database keeps 64 bits."""
 
 
 def validated(model: type[Model], settings: Mapping[str, Any], path: str) -> Model:
@@ -37,6 +49,65 @@ def validated(model: type[Model], settings: Mapping[str, Any], path: str) -> Mod
             for item in error.errors(include_url=False)
         ]
         raise SpecError("\n".join(lines)) from None
+
+
+def few(lines: Sequence[str]) -> list[str]:
+    """Return as many lines as a person reads, and how many more there are."""
+    more = len(lines) - MOST_LINES
+    return [*lines] if more <= 0 else [*lines[:MOST_LINES], f"and {more} more like these"]
+
+
+def unkeepable(data: Any) -> str:
+    """Return what of a file's data no record can hold, after its path; '' if there is nothing.
+
+    YAML writes more than that: numbers without an end, halves of characters, and anchors
+    in anchors, which grow without a bound or hold themselves.
+    """
+    left, waiting = MOST_VALUES, [("", 0, data)]
+    while waiting:
+        path, depth, value = waiting.pop()
+        left -= 1
+        if left < 0:
+            return (
+                f"holds more than {MOST_VALUES} values once its anchors (&) are put in; write "
+                "out what is needed"
+            )
+        if problem := _problem(value, depth):
+            return f"{path.removeprefix('.')}: {problem}" if path else problem
+        waiting.extend((path + name, depth + 1, item) for name, item in _inside(value))
+    return ""
+
+
+def _inside(value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [(f".{key}", item) for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [(f"[{place}]", item) for place, item in enumerate(value)]
+    return []
+
+
+def _problem(value: Any, depth: int) -> str:
+    if depth > DEEPEST:
+        return f"stands more than {DEEPEST} levels deep; nothing that is allowed does"
+    if isinstance(value, int) and not -LARGEST < value < LARGEST:
+        return f"found an integer of {value.bit_length()} bits; allowed: at most 63"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"found {value}; allowed: a finite number"
+    if isinstance(value, str) and not _is_text(value):
+        return f"found {shown(value)}; allowed: text of whole characters, none of them NUL"
+    if isinstance(value, Mapping):
+        bad = next((key for key in value if not _is_name(key)), None)
+        if bad is not None or None in value:
+            return f"found the key {shown(bad)}; allowed: printable text, in quotes if need be"
+    return ""
+
+
+def _is_name(key: Any) -> bool:
+    return isinstance(key, str) and key.isprintable()
+
+
+def _is_text(value: str) -> bool:
+    return "\x00" not in value and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def in_words(item: Mapping[str, Any], keys: Iterable[str]) -> str:
@@ -66,7 +137,10 @@ def in_words(item: Mapping[str, Any], keys: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """Return a refused value as a message quotes it, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an endless number, an endless nest
+        return f"a {type(value).__name__} too large to show"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 

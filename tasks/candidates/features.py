@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from leadline.surrogate.prepare import Preparation
 from leadline.tasks.candidates.pool import BLOCK, PoolFile
 from leadline.tasks.writing import PART, explained_writing, put_in_place, remove_left_over
 
-_UNREADABLE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
 Kept = tuple[NDArray[np.float32], Preparation]
 
 
@@ -58,9 +56,12 @@ def _read(prepared: Path, fitted: Path, rows: int) -> Kept | None:
     """Return what was kept, or None where it is missing or cut short."""
     try:
         features: NDArray[np.float32] = np.load(prepared, mmap_mode="r", allow_pickle=False)
-        return (features, Preparation.load(fitted)) if len(features) == rows else None
-    except _UNREADABLE:
+        preparation = Preparation.load(fitted)
+        shape = (rows, preparation.components.shape[1])
+    except Exception:  # in whatever way it is broken, it is made again
         return None
+    right = features.shape == shape and features.dtype == np.float32
+    return (features, preparation) if right else None
 
 
 def _made(pool: PoolFile, descriptor: Descriptor, prepared: Path, fitted: Path) -> Kept:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,12 @@ BLOCK = 256
 BLOCKS_AT_HAND = 64
 """Blocks kept in memory while candidates are compared: about 10 MB."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
-_UNREADABLE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, EOFError,
+    MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
+    RuntimeError,  # a flipped bit says that it needs a password, or a method that nobody has
+)  # fmt: skip
+"""What an archive raises that was damaged, or is none."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +100,21 @@ class PoolFile:
             self.formulas = tuple(_array(archive, "formulas").tolist())
             self.fractions: NDArray[np.float64] = _array(archive, "fractions")
             self.sites: NDArray[np.int64] = _array(archive, "sites")
+            self.sha256 = str(about["sha256"])
+            self.elements: tuple[str, ...] = tuple(about["elements"])
+            self.geometries: tuple[str, ...] = tuple(about["geometries"])
+            self.report = PoolReport(**about["report"])
+            self._check_shapes()
         except _UNREADABLE as error:
             raise CandidateError(
                 f"{path} is no pool of candidates: {error}; delete it, and it is built again"
             ) from error
-        self.sha256 = str(about["sha256"])
-        self.elements: tuple[str, ...] = tuple(about["elements"])
-        self.geometries: tuple[str, ...] = tuple(about["geometries"])
-        self.report = PoolReport(**about["report"])
+
+    def _check_shapes(self) -> None:
+        rows = len(self.ids)
+        expected = ((rows,), (rows, len(self.elements)), (rows,))
+        if (np.shape(self.formulas), self.fractions.shape, self.sites.shape) != expected:
+            raise ValueError("its columns differ in length")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -109,7 +122,7 @@ class PoolFile:
     def blocks(self) -> Iterator[list[Candidate]]:
         """Yield the candidates in order, ``BLOCK`` at a time."""
         for number in range(-(-len(self) // BLOCK)):
-            yield [_candidate(line) for line in self._lines(number)]
+            yield [self._parsed(line) for line in self._lines(number)]
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield the candidates one by one, in order."""
@@ -135,12 +148,24 @@ class PoolFile:
         for number in sorted({row // BLOCK for row in rows}):
             lines = self._lines(number)
             wanted = (row for row in set(rows) if row // BLOCK == number)
-            found.update({row: _candidate(lines[row % BLOCK]) for row in wanted})
+            found.update({row: self._parsed(lines[row % BLOCK]) for row in wanted})
         return [found[row] for row in rows]
 
     def _lines(self, number: int) -> list[bytes]:
+        with self._explained():
+            lines = self._archive.read(_block_name(number)).splitlines()
+            if len(lines) != min(BLOCK, len(self) - number * BLOCK):
+                raise ValueError(f"{_block_name(number)} lacks lines")
+        return lines
+
+    def _parsed(self, line: bytes) -> Candidate:
+        with self._explained():
+            return _candidate(line)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            return self._archive.read(_block_name(number)).splitlines()
+            yield
         except _UNREADABLE as error:
             raise CandidateError(
                 f"{self.path} can no longer be read: {error}; delete it and run again: it is "

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.errors import ProfileError, SpecError
-from leadline.tasks.settings import NOT_YAML, validated
+from leadline.tasks.settings import NOT_YAML, few, shown, unkeepable, validated
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -155,13 +155,15 @@ def _parsed(name: str, text: str, file: str) -> Profile:
     except NOT_YAML as error:
         raise ProfileError(f"{file} is not YAML: {error}") from None
     if not isinstance(plain, dict):
-        raise ProfileError(f"{file}: a profile is a mapping of keys, found {plain!r}")
+        raise ProfileError(f"{file}: a profile is a mapping of keys, found {shown(plain)}")
+    if problem := unkeepable(plain):
+        raise ProfileError(f"{file}: {problem}")
     if "name" in plain:
         raise ProfileError(f"{file}: name: the file's name is the profile's; remove this key")
     try:
         return validated(Profile, {**plain, "name": name}, file)
     except SpecError as error:
-        raise ProfileError(str(error)) from None
+        raise ProfileError("\n".join(few(str(error).splitlines()))) from None
 
 
 def _folders() -> Iterator[Path | Traversable]:

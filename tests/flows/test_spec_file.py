@@ -124,6 +124,23 @@ def refusal(changes: dict[str, Any]) -> list[str]:
             {"start": {"known": [{"path": "x", "fingerprint": "same", "key": 1}]}},
             "start.known[0].key: unknown key; allowed here: energy_key, fingerprint, path",
         ),
+        ({"seed": 16**5000}, "seed: found an integer of 20001 bits; allowed: at most 63"),
+        (
+            {"stop": {"expected_missed": float("inf")}},
+            "stop.expected_missed: found inf; allowed: a finite number",
+        ),
+        (
+            {"description": "\ud800"},
+            "description: found '\\ud800'; allowed: text of whole characters",
+        ),
+        (
+            {"engine": {"name": "emt", "x": {1: 2}}},
+            "engine.x: found the key 1; allowed: printable text, in quotes if need be",
+        ),
+        (
+            {"candidates": [1] * 3000},
+            "and 2980 more like these",
+        ),
         ({"stop": {"expected_missed": None}}, "stop: found no rule; allowed: at least one of"),
         ({"stop": {"hours": "1 fortnight"}}, "stop.hours: found '1 fortnight'; allowed:"),
         (
