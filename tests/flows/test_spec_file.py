@@ -47,7 +47,7 @@ def refusal(changes: dict[str, Any]) -> list[str]:
             {"engine": {"name": "emt", "cutoff": 1}},
             "engine.cutoff: unknown key (did you mean 'asap_cutoff'?); allowed here: asap_cutoff",
         ),
-        ({"engine": {"name": "siesta"}}, "engine.name: 'siesta' is not known; known are: emt,"),
+        ({"engine": {"name": "siesta"}}, "engine.name: 'siesta' is not known; known are: abinit,"),
         ({"engine": "emt"}, "engine: found 'emt'; allowed: keys and values"),
         ({"engine": {}}, "engine.name: this key is needed and was not given"),
         (
