@@ -100,13 +100,17 @@ class Engine(Protocol):
         """Return what its files are, by sha256: pseudopotentials, data sets."""
         return {}
 
+    def physics(self) -> Mapping[str, Any]:
+        """Return the settings that decide an answer, as JSON values."""
+        hidden = set(self.layout_keys | self.path_keys)
+        return self.settings.model_dump(mode="json", exclude=hidden)
+
     def fingerprint(self) -> str:
         """Return the hash that must agree for two labels to stand on one hull."""
-        hidden = set(self.layout_keys | self.path_keys)
         physics = {
             "code": self.name,
             "major": self.version().split(".")[0],
-            "settings": self.settings.model_dump(mode="json", exclude=hidden),
+            "settings": dict(self.physics()),
             "content": dict(self.content()),
         }
         return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -129,6 +129,41 @@ ABINIT = Example(
     stress_tolerance=0.5 * GPa,
     step=0.01,
 )
+LENNARD_JONES = Example(
+    name="ase",
+    settings={
+        "calculator": "lj",
+        "parameters": {"sigma": 2.3, "epsilon": 0.4, "rc": 6.0, "smooth": True},
+    },
+    atoms=_rattled(bulk("Cu", cubic=True), 0.05),
+    changes={
+        "calculator": "morse",
+        "parameters": {"sigma": 2.4},
+        "layout_keys": ["threads"],
+        "path_keys": ["mixing"],
+    },
+    lacks=None,
+)
+TBLITE = Example(
+    name="ase",
+    settings={
+        "calculator": "tblite",
+        "parameters": {"method": "GFN1-xTB", "verbosity": 0, "accuracy": 0.01},
+        "layout_keys": ["verbosity"],
+        "path_keys": ["mixer_damping", "max_iterations"],
+    },
+    atoms=_rattled(bulk("Si", cubic=True), 0.05),
+    changes={
+        "calculator": "lj",
+        "parameters": {"method": "GFN2-xTB"},
+        "layout_keys": ["verbosity", "cache_api"],
+        "path_keys": ["mixer"],
+    },
+    lacks=None,
+    force_tolerance=1e-3,
+    stress_tolerance=1e-4,
+    step=1e-3,
+)
 GPAW = Example(
     name="gpaw",
     settings={
@@ -225,6 +260,7 @@ NEEDS_ABINIT = [
         reason="needs abinit, and the psp8 files of the extra abinit",
     )
 ]
+NEEDS_TBLITE = [pytest.mark.skipif(find_spec("tblite") is None, reason="needs tblite")]
 NEEDS_GPAW = [pytest.mark.skipif(find_spec("gpaw") is None, reason="needs GPAW: the extra gpaw")]
 NEEDS_PW = [
     pytest.mark.espresso,
@@ -237,6 +273,8 @@ COMPUTING = [
     pytest.param(EMT, id="emt"),
     pytest.param(ESPRESSO, id="espresso", marks=NEEDS_PW),
     pytest.param(ABINIT, id="abinit", marks=NEEDS_ABINIT),
+    pytest.param(LENNARD_JONES, id="ase"),
+    pytest.param(TBLITE, id="ase-tblite", marks=NEEDS_TBLITE),
     pytest.param(GPAW, id="gpaw", marks=NEEDS_GPAW),
     pytest.param(VASP, id="vasp", marks=NEEDS_CUSTODIAN),
 ]
@@ -296,7 +334,7 @@ STATIC = {"name": "static", "settings": {}}
 
 
 def test_every_engine_has_an_example() -> None:
-    assert set(ENGINES) == {"replay", *(case.id for case in COMPUTING)}
+    assert set(ENGINES) == {"replay", *(cast(Example, case.values[0]).name for case in COMPUTING)}
 
 
 def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:
