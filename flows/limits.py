@@ -20,10 +20,13 @@ class RunLimits:
         Calculations that this run may start, or None.
     hours
         Wall time after which this run shall have ended, or None.
+    detaches
+        Whether what was started goes on after this run, as batch jobs do.
     """
 
     calculations: int | None = None
     hours: float | None = None
+    detaches: bool = False
     started: int = 0
     begun: float = field(default_factory=time.monotonic)
     durations: list[float] = field(default_factory=list)
@@ -42,8 +45,15 @@ class RunLimits:
             return f"another calculation would not end within this run's {self.hours:g} hours"
         return ""
 
+    @property
+    def over(self) -> bool:
+        """True once this run's hours are over."""
+        return self.hours is not None and self._left() <= 0
+
     def _left(self) -> float:
         return (self.hours or 0.0) * 3600 - (time.monotonic() - self.begun)
 
     def _expected(self) -> float:
-        return MARGIN * median(self.durations) if self.durations else 0.0
+        if self.detaches or not self.durations:
+            return 0.0
+        return MARGIN * median(self.durations)

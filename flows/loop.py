@@ -77,6 +77,8 @@ class Loop:
             allowed=lambda: self.lease.held,
             given_up=bench.cluster.given_up,
         )
+        limits.detaches = bench.cluster.outlives_limits
+        bench.cluster.leave_when(lambda: watcher.stop_requested or limits.over)
         self.after_assessing: Callable[[], None] = lambda: None
         for record in self.book.calculations.values():
             self._note_duration(record)
@@ -327,8 +329,8 @@ class Loop:
         self.book.take_in(record)
         self.ledger.charge("engine", float(record.times.get("wall", 0.0)))
         self._note_duration(record)
-        if outcome.failure is not None:
-            words = outcome.waiting or outcome.failure.message
+        if outcome.waiting or outcome.failure is not None:
+            words = outcome.waiting or (outcome.failure.message if outcome.failure else "")
             self.watcher.note(f"{self._formula(record.structure)}: {outcome.state}: {words}")
         self.show()
 

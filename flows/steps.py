@@ -56,6 +56,8 @@ def calculation_task(work: Callable[[str], Outcome]) -> Task[[str, str], Any]:
 
 def state_of(outcome: Outcome) -> State[None]:
     """Return the Prefect state that says how a calculation ended."""
+    if outcome.detached:
+        return Completed(name="Detached", message=outcome.waiting)
     if outcome.waiting:
         return Failed(name="Waiting", message=outcome.waiting)
     failure = outcome.failure

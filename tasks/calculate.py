@@ -18,9 +18,10 @@ from typing import Any
 
 from leadline.tasks.calculation import Failure, FailureKind, Request
 from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, take_over
-from leadline.tasks.compute.attempt_files import calculation_folder, turns
-from leadline.tasks.compute.dispatcher import IDLE, NOT_STARTED, Dispatcher, see_to_end
+from leadline.tasks.compute.attempt_files import calculation_folder, sign_off, turns
+from leadline.tasks.compute.dispatcher import IDLE, NOT_STARTED, Dispatch, see_to_end
 from leadline.tasks.compute.durations import Durations
+from leadline.tasks.compute.job_dispatcher import DetachedError
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.judge import Judge
@@ -47,6 +48,8 @@ class Outcome:
 
     calculation: Calculation
     waiting: str = ""
+    detached: bool = False
+    """Whether it goes on without this driver, as a batch job; ``waiting`` says which."""
 
     @property
     def state(self) -> CalculationState:
@@ -86,7 +89,7 @@ class Desk:
     """
 
     store: Store
-    dispatcher: Dispatcher
+    dispatcher: Dispatch
     engine: Engine
     recipe: Recipe
     root: Path
@@ -116,8 +119,12 @@ class Desk:
             if record.state in (CalculationState.DONE, CalculationState.QUARANTINED):
                 return Outcome(record)
             # Who shares the calculation may be first at any step: then its word stands.
-            with suppress(ConflictError):
+            try:
                 waiting = self._advance(record, cancelled)
+            except ConflictError:
+                pass
+            except DetachedError as leaving:
+                return Outcome(self._stored(calculation), str(leaving), detached=True)
             record = self._stored(calculation)
             waiting = waiting or self._never_starts(record.attempts[before:])
             if waiting or cancelled():
@@ -178,6 +185,10 @@ class Desk:
         if standing.running is not None:
             see_to_end(folder, standing.running.attempt, cancelled)
             standing = take_over(folder, self.watch)
+        last = standing.running
+        if standing.state is State.UNKNOWN and last and self.dispatcher.proves_gone(last):
+            sign_off(folder, last.attempt, f"its batch job {last.job} is over")
+            standing = take_over(folder, self.watch)
         return standing
 
     def _request(self, record: Calculation, attempt: Attempt, standing: Standing) -> Request:
@@ -206,6 +217,10 @@ class Desk:
     def _reattach(self, record: Calculation, cancelled: Callable[[], bool]) -> str:
         """Take in what an earlier driver started; return why, if nothing can be told yet."""
         folder, attempt = self._folder_of(record), record.attempts[-1]
+        with self.dispatcher.resume(record.id, folder, attempt.number, cancelled) as result:
+            if result is not None:
+                take_in(self.store, self.judge, record, attempt.number, result)
+                return ""
         standing = self._settled(folder, cancelled)
         if standing.state in (State.ALIVE, State.UNKNOWN):
             return standing.why

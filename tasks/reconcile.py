@@ -16,6 +16,7 @@ from pathlib import Path
 from leadline.tasks.calculation import Failure, FailureKind, Result
 from leadline.tasks.compute.attempt import Standing, State, Watch, orphans, take_over
 from leadline.tasks.compute.attempt_files import HEARTBEAT_SECONDS, calculation_folder, sign_off
+from leadline.tasks.compute.batch_job import submitted
 from leadline.tasks.compute.processes import kill, marks
 from leadline.tasks.errors import ComputeError, ConflictError, InputError
 from leadline.tasks.judge import Judge
@@ -286,6 +287,9 @@ class Reconciler:
         elif attempt.number in standing.attempts:
             cut = partial(self._cut, record, "driver-lost", why)
             yield Difference("over", subject, standing.why, cut)
+        elif self._waits_in_a_queue(record):
+            system, job = submitted(self._folder(record.id), attempt.number) or ("", "")
+            yield Difference("queued", subject, f"it is {system}'s batch job {job}")
         elif is_gone(attempt.owner) or host_of(attempt.owner) == self.gone:
             found = f"attempt {attempt.number} was claimed by {in_words(attempt.owner)}"
             cut = partial(self._cut, record, "not-started", why)
@@ -293,6 +297,11 @@ class Reconciler:
         else:
             found = f"attempt {attempt.number} was claimed by {in_words(attempt.owner)}"
             yield Difference("unknown", subject, found)
+
+    def _waits_in_a_queue(self, record: Calculation) -> bool:
+        attempt = record.attempts[-1]
+        given_up = host_of(attempt.owner) == self.gone
+        return not given_up and submitted(self._folder(record.id), attempt.number) is not None
 
     def _cut(self, record: Calculation, reason: str, words: str) -> None:
         failure = Failure(FailureKind.REMOTE, reason, words)

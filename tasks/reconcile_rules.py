@@ -60,6 +60,11 @@ RULES: Mapping[str, Rule] = {
         "its driver is gone, or `--gone HOST`",
         "it is recorded as cut",
     ),
+    "queued": Rule(
+        "an attempt was submitted as a batch job, and never took its turn",
+        "its folder names the job",
+        "nothing: the next run asks the batch system, and takes it up or records it as cut",
+    ),
     "alive": Rule(
         "an engine lives, and no driver waits for it",
         "its guardian is there, or its counter rises",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import dask
@@ -14,10 +15,12 @@ import distributed
 from distributed.security import Security
 
 from leadline.tasks.compute import worker
-from leadline.tasks.compute.dispatcher import Dispatcher
+from leadline.tasks.compute.batch_queue import BatchQueue
+from leadline.tasks.compute.dispatcher import Dispatch, Dispatcher
+from leadline.tasks.compute.job_dispatcher import JobDispatcher, open_jobs
 from leadline.tasks.compute.local_cluster import LocalWorker, local_cluster
 from leadline.tasks.compute.profile import Profile, SchedulerCluster
-from leadline.tasks.compute.queue_cluster import queue_cluster
+from leadline.tasks.compute.queue_cluster import JOBS, queue_cluster
 from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.errors import ComputeError
 
@@ -36,7 +39,7 @@ class Cluster:
     Parameters
     ----------
     client
-        The Dask client.
+        The Dask client; None where each calculation is a batch job of its own.
     dispatcher
         Sends calculations to its workers.
     dashboard
@@ -49,8 +52,8 @@ class Cluster:
         Batch jobs that it may have; None where its workers are there already.
     """
 
-    client: distributed.Client
-    dispatcher: Dispatcher
+    client: Any
+    dispatcher: Dispatch
     dashboard: str | None
     notes: tuple[str, ...] = ()
     kept: tuple[LocalWorker, ...] = ()
@@ -65,6 +68,16 @@ class Cluster:
     def capacity(self) -> int:
         """How many calculations can run at a time once each worker is up that was opened."""
         return len(self.kept) or self.slots
+
+    def leave_when(self, asked: Callable[[], bool]) -> None:
+        """Let batch jobs of one calculation each go on without this driver, once it is asked."""
+        if isinstance(self.dispatcher, JobDispatcher):
+            self.dispatcher.leaves = asked
+
+    @property
+    def outlives_limits(self) -> bool:
+        """Whether what was started goes on when a run has reached its limit."""
+        return isinstance(self.dispatcher, JobDispatcher)
 
     def given_up(self) -> tuple[str, ...]:
         """Return a sentence for each worker that is not started again; they get no fewer."""
@@ -170,7 +183,11 @@ def _queued(settings: QueueCluster, workers: int | None, root: Path | None) -> I
     if root is None:
         raise ComputeError("a batch system needs the folder of calculations, which its nodes see")
     jobs = workers or settings.jobs
-    with queue_cluster(settings.model_copy(update={"jobs": jobs}), root) as (client, dispatcher):
+    settings = settings.model_copy(update={"jobs": jobs})
+    if settings.way == "jobs":
+        yield Cluster(None, open_jobs(BatchQueue(settings, root / JOBS)), None, jobs=jobs)
+        return
+    with queue_cluster(settings, root) as (client, dispatcher):
         link = client.dashboard_link if settings.dashboard else None
         yield Cluster(client, dispatcher, link, jobs=jobs)
 

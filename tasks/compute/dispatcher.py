@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Protocol
 
 import distributed
 from distributed.scheduler import KilledWorker
 
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
-from leadline.tasks.compute.attempt import inspect, wait_for_result
-from leadline.tasks.compute.attempt_files import ask_to_stop, attempt_folder
+from leadline.tasks.compute.attempt import State, inspect, wait_for_result
+from leadline.tasks.compute.attempt_files import Running, ask_to_stop, attempt_folder, sign_off
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
 from leadline.tasks.compute.roster import Hand, Roster
@@ -107,12 +108,25 @@ class Dispatcher:
             workers=[hand.address] if hand else None,
         )
         try:
-            result = self._end(future, request, cancelled, poll, hand)
-            if self._roster and hand:
-                self._roster.give_back(hand)
-            yield self._caused(result, hand)
+            try:
+                result = self._end(future, request, cancelled, poll, hand)
+            finally:
+                if self._roster and hand:
+                    self._roster.give_back(hand)
+            yield self._caused(request, result, hand)
         finally:
             future.release()
+
+    @contextmanager
+    def resume(
+        self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
+    ) -> Iterator[Result | None]:
+        """Give nothing: no task of an earlier driver is left."""
+        yield None
+
+    def proves_gone(self, running: Running) -> bool:
+        """Tell whether the batch system says that the job around an attempt is over."""
+        return self._queue is not None and proved_by(self._queue, running)
 
     def _end(
         self,
@@ -135,14 +149,20 @@ class Dispatcher:
                     return _lost(request, OSError("its worker left"), cancelled)
         return _settled(future, request, cancelled)
 
-    def _caused(self, result: Result, hand: Hand | None) -> Result:
-        """Return a result that was lost with its batch job together with the system's own word."""
+    def _caused(self, request: Request, result: Result, hand: Hand | None) -> Result:
+        """Return a result that was lost with its batch job together with the system's own word.
+
+        That word is the proof, too, that nothing of it is alive on a node that we do not see.
+        """
         failure = result.failure
         if hand is None or failure is None or failure.reason not in LOST_WITH_JOB:
             return result
         said = self._said_at_last(hand.job)
         if said is None:
             return result
+        folder, standing = Path(request.folder), inspect(Path(request.folder))
+        if standing.state is State.UNKNOWN and standing.attempts[-1] == request.attempt:
+            sign_off(folder, request.attempt, f"batch job {hand.job} is over: {said.word}")
         words = f"{failure.message}; batch job {hand.job}: {said.word}"
         reason = CAUSES.get(said.word, failure.reason)
         return replace(result, failure=Failure(failure.kind, reason, words))
@@ -156,6 +176,33 @@ class Dispatcher:
                 return said
             time.sleep(1.0)
         return None
+
+
+class Dispatch(Protocol):
+    """What sends calculations away and gives their results: by Dask, or as batch jobs."""
+
+    def run(
+        self,
+        request: Request,
+        cancelled: Callable[[], bool],
+        poll: float = 0.2,
+        needed: float = 0.0,
+    ) -> AbstractContextManager[Result]:
+        """Run one attempt and give its result; see :meth:`Dispatcher.run`."""
+
+    def resume(
+        self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
+    ) -> AbstractContextManager[Result | None]:
+        """Take up an attempt that an earlier driver sent away; None where none goes on."""
+
+    def proves_gone(self, running: Running) -> bool:
+        """Tell whether nothing of an attempt can be alive any more, by who ran it."""
+
+
+def proved_by(queue: BatchQueue, running: Running) -> bool:
+    """Tell whether a batch system says that the job around an attempt is over."""
+    said = queue.said(running.job) if running.job else None
+    return said is not None and said.state is JobState.ENDED
 
 
 def see_to_end(folder: Path, attempt: int, cancelled: Callable[[], bool]) -> Result | None:
@@ -222,5 +269,10 @@ def _never() -> bool:
 
 
 def _failed(request: Request, kind: FailureKind, reason: str, words: str) -> Result:
+    return failed(request.calculation, request.attempt, kind, reason, words)
+
+
+def failed(calculation: str, attempt: int, kind: FailureKind, reason: str, words: str) -> Result:
+    """Return the result of an attempt that gave none."""
     failure = Failure(kind, reason, words)
-    return Result(request.calculation, request.attempt, converged=False, failure=failure)
+    return Result(calculation, attempt, converged=False, failure=failure)

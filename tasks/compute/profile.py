@@ -110,7 +110,8 @@ class Profile(_Strict):
     @property
     def outlives_driver(self) -> bool:
         """True if engines go on when the driver ends."""
-        return isinstance(self.cluster, SchedulerCluster)
+        jobs = isinstance(self.cluster, QueueCluster) and self.cluster.way == "jobs"
+        return jobs or isinstance(self.cluster, SchedulerCluster)
 
 
 def load_profile(name: str) -> Profile:

@@ -54,6 +54,9 @@ class QueueCluster(BaseModel):
 
     kind: SYSTEMS
     """Which one."""
+    way: Literal["workers", "jobs"] = "workers"
+    """``workers``: jobs hold Dask workers, each for many calculations, and end with the driver.
+    ``jobs``: each calculation is a job of its own, which goes on when the driver ends."""
     jobs: int = Field(default=4, ge=1)
     """Batch jobs at a time, those that wait included: as many calculations at once."""
     resources: Resources = Resources()

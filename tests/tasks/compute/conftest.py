@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,13 @@ def cramped_worker() -> Iterator[WorkerProcess]:
     process = WorkerProcess("ulimit -f 1")
     yield process
     process.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads in which calculations of a test run."""
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
 
 
 class Observer:

@@ -6,68 +6,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psutil
 import pytest
+from queued import NEED, QUICK, Opening, begun, end, on_slurm, why
 from slurm_here import Slurm
 
-from leadline.tasks.calculation import FailureKind, Request, Result
-from leadline.tasks.compute.cluster import Cluster, open_cluster
-from leadline.tasks.compute.profile import Profile
+from leadline.tasks.calculation import FailureKind
 from leadline.tasks.errors import ComputeError
-from leadline.tasks.settings import validated
 
 if TYPE_CHECKING:
     from tests.tasks.compute.conftest import Asking, Observer
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-NEED = {"memory": "300 MB", "walltime": "10 min"}
-QUICK = {"poll": 1, "margin": 20, "interface": "lo", "dashboard": None}
-Opening = Callable[..., Any]
-
 
 @pytest.fixture
 def opening(slurm: Slurm, tmp_path: Path) -> Opening:
-    """Open a cluster of this Slurm, with the settings that a test changes."""
-
-    @contextmanager
-    def opened(jobs: int = 1, need: dict[str, Any] = NEED, **changes: Any) -> Iterator[Cluster]:
-        cluster = {"kind": "slurm", "jobs": jobs, "resources": need, **QUICK, **changes}
-        profile = validated(Profile, {"name": "queue", "cluster": cluster}, "profile")
-        with open_cluster(profile, root=tmp_path / "calculations") as standing:
-            yield standing
-
-    return opened
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as threads:
-        yield threads
-
-
-def end(cluster: Cluster, request: Request, needed: float = 0.0) -> Result:
-    with cluster.dispatcher.run(request, lambda: False, needed=needed) as result:
-        return result
-
-
-def begun(
-    pool: ThreadPoolExecutor, cluster: Cluster, request: Request, observe: Observer
-) -> tuple[Future[Result], list[psutil.Process]]:
-    """Begin a calculation; return what it will come to, and its engine's processes now."""
-    coming = pool.submit(end, cluster, request)
-    return coming, observe.acting(request)
-
-
-def why(result: Result) -> tuple[FailureKind, str]:
-    assert result.failure is not None, result
-    return result.failure.kind, result.failure.reason
+    return on_slurm(tmp_path / "calculations", way="workers")
 
 
 def test_each_calculation_takes_a_job_and_the_jobs_end_with_the_cluster(

@@ -1,0 +1,58 @@
+"""One calculation as a batch job of its own: the request and the answer are files.
+
+Run by the script of a job as ``python -m leadline.tasks.compute.batch_job FOLDER --name N``,
+the folder being that of the calculation, N the number of the attempt. No driver need be there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from leadline.tasks.compute.attempt_files import attempt_folder
+from leadline.tasks.compute.worker import ends_in, run_calculation
+
+REQUEST, JOB = "request.json", "job.json"
+"""What the driver asks for, and which job runs it, in the folder of the attempt."""
+
+
+def options(words: Sequence[str]) -> Namespace:
+    """Read what dask-jobqueue puts on the command line, and what we add."""
+    parser = ArgumentParser(prog="leadline.tasks.compute.batch_job")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--name", type=int)
+    for name in ("walltime", "margin"):
+        parser.add_argument(f"--{name}", type=float)
+    return parser.parse_known_args(words)[0]
+
+
+def submitted(folder: Path, attempt: int) -> tuple[str, str] | None:
+    """Return the batch system and the job that an attempt was submitted to, or None."""
+    try:
+        found = json.loads((attempt_folder(folder, attempt) / JOB).read_text(encoding="utf-8"))
+        return str(found["system"]), str(found["job"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def run(folder: Path, attempt: int) -> str:
+    """Run an attempt from its request; return why no engine was started, if none was.
+
+    The answer stands in the attempt's folder.
+    """
+    file = attempt_folder(folder, attempt) / REQUEST
+    answer = run_calculation(json.loads(file.read_text(encoding="utf-8")))
+    return answer.get("refused", "")
+
+
+if __name__ == "__main__":
+    given = options(sys.argv[1:])
+    age = time.time() - psutil.Process().create_time()
+    ends_in(given.walltime - given.margin - age)
+    sys.exit(run(given.folder, given.name) or None)

@@ -1,0 +1,176 @@
+"""Sends each calculation as a batch job of its own, and waits for what it leaves in its folder.
+
+For sites whose nodes reach no driver, and for drivers that sleep: a job goes on when its
+driver ends, and the next one takes it up again by the name that stands in the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from leadline.tasks.calculation import FailureKind, Request, Result
+from leadline.tasks.compute.attempt import State, Watch, take_over
+from leadline.tasks.compute.attempt_files import (
+    Running,
+    ask_to_stop,
+    attempt_folder,
+    sign_off,
+    write_whole,
+)
+from leadline.tasks.compute.batch_job import JOB, REQUEST, submitted
+from leadline.tasks.compute.batch_queue import BatchQueue
+from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
+from leadline.tasks.compute.dispatcher import (
+    NOT_STARTED,
+    STOP_SECONDS,
+    WORKER_LOST,
+    failed,
+    proved_by,
+)
+from leadline.tasks.errors import ComputeError
+
+MODULE = "leadline.tasks.compute.batch_job"
+LOOK_SECONDS = 1.0
+"""Between two looks at the folder of a calculation."""
+
+
+class DetachedError(Exception):
+    """A driver leaves, and its batch job goes on: no error, the next run takes it up."""
+
+
+class JobDispatcher:
+    """Sends calculations to a batch system, from as many threads as one likes.
+
+    Parameters
+    ----------
+    queue
+        The batch system.
+    """
+
+    def __init__(self, queue: BatchQueue) -> None:
+        self._queue = queue
+        self.leaves: Callable[[], bool] = lambda: False
+        """Says that the driver wants to end and to let its jobs go on."""
+        need = queue.settings.resources
+        self._options = [
+            *("--walltime", f"{need.walltime:.0f}"),
+            *("--margin", f"{queue.settings.margin:.0f}"),
+        ]
+
+    @contextmanager
+    def run(
+        self,
+        request: Request,
+        cancelled: Callable[[], bool],
+        poll: float = LOOK_SECONDS,
+        needed: float = 0.0,
+    ) -> Iterator[Result]:
+        """Submit one attempt and give its result; see :meth:`Dispatcher.run`.
+
+        Raises
+        ------
+        DetachedError
+            If the driver leaves before the job is over.
+        ComputeError
+            If the batch system takes no job.
+        """
+        folder = Path(request.folder)
+        directory = attempt_folder(folder, request.attempt)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_whole(directory / REQUEST, json.dumps(request.to_plain()))
+        job = self._queue.submit(MODULE, str(folder), str(request.attempt), self._options)
+        write_whole(directory / JOB, json.dumps({"system": self._system, "job": job}))
+        yield self._end(request.calculation, folder, request.attempt, job, cancelled, poll)
+
+    @contextmanager
+    def resume(
+        self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
+    ) -> Iterator[Result | None]:
+        """Take up the job of an earlier driver; None where the attempt has none."""
+        system, job = submitted(folder, attempt) or ("", "")
+        if system == self._system:
+            yield self._end(calculation, folder, attempt, job, cancelled, LOOK_SECONDS)
+        else:
+            yield None
+
+    def proves_gone(self, running: Running) -> bool:
+        """Tell whether the batch system says that the job around an attempt is over."""
+        return proved_by(self._queue, running)
+
+    @property
+    def _system(self) -> str:
+        return self._queue.settings.kind
+
+    def _end(
+        self,
+        calculation: str,
+        folder: Path,
+        attempt: int,
+        job: str,
+        cancelled: Callable[[], bool],
+        poll: float,
+    ) -> Result:
+        watch = Watch()
+        while True:
+            # The queue first, the folder second: an answer may land between the two looks.
+            said = self._queue.said(job)
+            left = _left(folder, attempt, watch)
+            if left is not None:
+                return left
+            if said is not None and said.state is JobState.ENDED:
+                return _lost(calculation, folder, attempt, job, said, watch)
+            if cancelled():
+                return self._stopped(calculation, folder, attempt, job, watch)
+            if self.leaves():
+                raise DetachedError(f"batch job {job} goes on; the next run takes in its answer")
+            time.sleep(poll)
+
+    def _stopped(
+        self, calculation: str, folder: Path, attempt: int, job: str, watch: Watch
+    ) -> Result:
+        """Ask for the end of an engine, then of its job."""
+        ask_to_stop(folder, attempt)
+        deadline = time.monotonic() + STOP_SECONDS
+        waits = (said := self._queue.said(job)) is not None and said.state is JobState.WAITING
+        while not waits and time.monotonic() < deadline:
+            if (left := _left(folder, attempt, watch)) is not None:
+                return left
+            time.sleep(0.2)
+        self._queue.cancel(job)
+        words = f"batch job {job} was cancelled"
+        return failed(calculation, attempt, FailureKind.CANCELLED, "stopped", words)
+
+
+def _left(folder: Path, attempt: int, watch: Watch) -> Result | None:
+    """Return what an attempt gave once all of it has ended; None while it may go on."""
+    standing = take_over(folder, watch)
+    if standing.state is State.FINISHED:
+        return standing.result
+    ended = standing.state is State.GONE and attempt in standing.attempts
+    return standing.result if ended else None
+
+
+def _lost(
+    calculation: str, folder: Path, attempt: int, job: str, said: Said, watch: Watch
+) -> Result:
+    """Return why a job that is over left no answer; the batch system's word proves its end."""
+    standing = take_over(folder, watch)
+    started = attempt in standing.attempts
+    if started:
+        sign_off(folder, attempt, f"batch job {job} is over: {said.word}")
+    reason = CAUSES.get(said.word, WORKER_LOST if started else NOT_STARTED)
+    words = f"batch job {job} left no answer: {said.word}"
+    return failed(calculation, attempt, FailureKind.REMOTE, reason, words)
+
+
+def open_jobs(queue: BatchQueue) -> JobDispatcher:
+    """Return what sends calculations as jobs; ComputeError where its folder cannot be written."""
+    try:
+        queue.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ComputeError(f"the folder of calculations cannot be written: {error}") from None
+    return JobDispatcher(queue)

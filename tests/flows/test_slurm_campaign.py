@@ -1,0 +1,146 @@
+"""Whole campaigns on a real Slurm, with Quantum ESPRESSO under mpirun: killed, and left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from slurm_here import Slurm
+
+from leadline.tasks.store.records import Calculation, CalculationState, CampaignState
+from leadline.tasks.store.store import open_store
+
+if TYPE_CHECKING:
+    from tests.flows.conftest import Run, WriteFile
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
+
+MG_SI = Path(__file__).parents[2] / "deploy/campaigns/mg-si.yaml"
+SMALL = ("recipe.name=static", "stop.calculations=4", "start.random=4", "stop.expected_missed=null")
+NEED = {"memory": "500 MB", "walltime": "20 min"}
+
+
+@pytest.fixture
+def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: Slurm) -> Callable[..., None]:
+    """Write the profile of this Slurm, with the settings that a test changes."""
+
+    def write(need: dict[str, Any] = NEED, **changes: Any) -> None:
+        cluster = {"kind": "slurm", "jobs": 2, "poll": 1, "interface": "lo", "resources": need}
+        launcher = "mpirun --oversubscribe --mca mpi_yield_when_idle 1 -np {ranks}"
+        engines = {"espresso": {"launcher": launcher}}
+        folder = tmp_path / "profiles"
+        folder.mkdir()
+        content = {"cluster": {**cluster, **changes}, "engines": engines}
+        (folder / "queue.yaml").write_text(yaml.safe_dump(content))
+        monkeypatch.setenv("LEADLINE_PROFILES", str(folder))
+        for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
+            monkeypatch.setenv(name, "1")
+
+    return write
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    return out
+
+
+def until(true: Callable[[], object], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def events(store: Path) -> list[tuple[str, str]]:
+    """Return what the engines' own log says: start or end, and of which calculation."""
+    log = store / "calculations" / "engines.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [(each["event"], each["calculation"]) for each in map(json.loads, lines)]
+
+
+def records(store: Path, name: str) -> list[Calculation]:
+    with open_store(None, store, write=False) as read:
+        campaign, proposals = read.campaign(name), read.proposals(name)
+        found = read.calculations(str(each.calculation) for each in proposals)
+    assert campaign is not None
+    assert campaign.state is CampaignState.STOPPED
+    return list(found.values())
+
+
+@pytest.mark.espresso
+@pytest.mark.skipif(
+    shutil.which("pw.x") is None or shutil.which("mpirun") is None, reason="needs pw.x and mpirun"
+)
+def test_dft_on_a_queue_gives_the_same_labels_though_driver_and_job_are_killed(
+    leadline: Run, store: Path, slurm: Slurm, profile: Callable[..., None]
+) -> None:
+    profile(need={**NEED, "ranks": 2})
+    changes = [word for each in (*SMALL, "compute.profile=queue") for word in ("--set", each)]
+    driver = leadline("run", MG_SI, *changes)
+    until(lambda: Counter(kind for kind, _ in events(store))["end"] >= 2)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    done = {each for kind, each in events(store) if kind == "end"}
+    second = leadline("run", MG_SI, *changes)
+    until(lambda: len({each for _, each in events(store)}) > len(done))
+    slurm.call("scancel", *slurm.jobs())
+    assert "Computed 4 of 22 candidates" in finished(second)
+    starts = Counter(each for kind, each in events(store) if kind == "start")
+    found = records(store, "mg-si")
+    assert all(each.state is CalculationState.DONE for each in found)
+    assert all(starts[each.id] == 1 for each in found if len(each.attempts) == 1)
+    jobs = {str(each.attempts[-1].where["job"]) for each in found}
+    assert None not in jobs
+    until(lambda: not slurm.jobs(), 20)
+    _same_labels_alone(leadline, store.parent / "undisturbed", found)
+
+
+def _same_labels_alone(leadline: Run, store: Path, found: list[Calculation]) -> None:
+    """Compute the same on this machine alone, without queue and MPI."""
+    changes = [word for each in SMALL for word in ("--set", each)]
+    finished(leadline("run", MG_SI, *changes, "--store", store))
+    alone = {each.id: each.energy for each in records(store, "mg-si")}
+    assert alone.keys() == {each.id for each in found}
+    for each in found:
+        assert each.energy == pytest.approx(alone[each.id], abs=1e-4)
+
+
+def test_a_run_leaves_its_jobs_in_the_queue_and_the_next_takes_them_up(
+    leadline: Run,
+    store: Path,
+    slurm: Slurm,
+    profile: Callable[..., None],
+    campaign_file: WriteFile,
+) -> None:
+    profile(way="jobs", jobs=3)
+    file = campaign_file(
+        engine={"name": "moody-emt", "seconds": 4},
+        compute={"profile": "queue"},
+        stop={"expected_missed": None, "calculations": 6},
+    )
+    driver = leadline("run", file)
+    until(lambda: len(slurm.jobs()) >= 2)
+    driver.send_signal(signal.SIGINT)
+    out = finished(driver)
+    assert "Resting: Stopped by hand." in out
+    assert "goes on; the next run takes in its answer" in out
+    killed = leadline("run", file)
+    until(lambda: len({each for kind, each in events(store) if kind == "start"}) >= 3)
+    killed.kill()
+    killed.wait()
+    assert "Computed 6 of" in finished(leadline("run", file))
+    found = records(store, "small")
+    assert all(each.state is CalculationState.DONE for each in found)
+    assert all(len(each.attempts) == 1 for each in found)
+    assert max(Counter(each for kind, each in events(store) if kind == "start").values()) == 1
