@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS
 from leadline.tasks.compute.profile import (
     LocalCluster,
     SchedulerCluster,
     load_profile,
     profile_names,
 )
+from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.errors import ProfileError
 
 
@@ -36,6 +38,17 @@ def test_the_profile_of_a_running_scheduler_can_be_read_as_it_comes() -> None:
     assert isinstance(profile.cluster, SchedulerCluster)
     assert profile.outlives_driver
     assert profile.calculations == Path("/shared/leadline/calculations")
+
+
+@pytest.mark.parametrize("kind", BATCH_SYSTEMS)
+def test_the_profile_of_each_batch_system_can_be_read_as_it_comes(kind: str) -> None:
+    profile = load_profile(kind)
+    assert isinstance(profile.cluster, QueueCluster)
+    assert profile.cluster.kind == kind
+    assert profile.site("espresso").ranks == profile.cluster.resources.ranks == 32
+    assert not profile.outlives_driver
+    jobs = profile.cluster.model_copy(update={"way": "jobs"})
+    assert profile.model_copy(update={"cluster": jobs}).outlives_driver
 
 
 def test_a_profile_of_ones_own_goes_before_one_that_comes_along(profiles: Path) -> None:
