@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import yaml
 
-from leadline.flows import loopback_server
 from leadline.flows.cli import main
 from leadline.flows.loopback_server import HOST, Server
 from leadline.flows.process_settings import process_settings
@@ -69,9 +68,8 @@ def prefect_api(
     """Variables of one Prefect server for all tests: starting one takes five seconds of CPU."""
     home = Path(shutil.copytree(laid_out_home, tmp_path_factory.mktemp("server") / "prefect"))
     variables = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loopback_server, "USUAL_PORT", 0)  # others may be about to take that one
-        server = Server.start(variables, home / "server.log")
+    # Others may be about to take the usual port.
+    server = Server.start(variables, home / "server.log", first=0)
     try:
         server.wait_until_it_answers(home / "server.log")
         yield variables | {"PREFECT_API_URL": f"http://{HOST}:{server.port}/api"}

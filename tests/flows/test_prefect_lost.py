@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leadline.flows import loopback_server
 from leadline.flows.loopback_server import HOST, Process, Server, is_free
 from leadline.tasks.store.records import CalculationState, CampaignState
 from leadline.tasks.store.store import open_store
@@ -128,9 +127,7 @@ def start(
 
 
 def serve(variables: dict[str, str], log: Path, port: int = 0) -> Server:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loopback_server, "USUAL_PORT", port)
-        server = Server.start(variables, log, first=port)
+    server = Server.start(variables, log, first=port)
     server.wait_until_it_answers(log)
     return server
 

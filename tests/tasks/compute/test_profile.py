@@ -63,7 +63,7 @@ def test_the_folder_in_the_home_directory_is_looked_into(tmp_path: Path) -> None
     home.mkdir(parents=True)
     (home / "mine.yaml").write_text("")
     assert load_profile("mine").name == "mine"
-    assert profile_names() == ["local", "mine", "scheduler"]
+    assert profile_names() == sorted(["local", "mine", "scheduler", *BATCH_SYSTEMS])
 
 
 def test_a_profile_says_where_an_engine_is(profiles: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_profile_says_where_an_engine_is(profiles: Path) -> None:
 
 @pytest.mark.parametrize("name", ["absent", "../local", "a/b", "", "Local", "local.yaml"])
 def test_a_name_without_a_profile_is_refused_with_those_found(name: str) -> None:
-    with pytest.raises(ProfileError, match="found are: local, scheduler"):
+    with pytest.raises(ProfileError, match="found are: htcondor, local, lsf, oar, pbs"):
         load_profile(name)
 
 
