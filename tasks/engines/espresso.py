@@ -20,7 +20,9 @@ from ase.calculators.calculator import BaseCalculator
 
 from leadline.tasks.calculation import Failure
 from leadline.tasks.engines import espresso_failures
+from leadline.tasks.engines.doubts import doubts_of_mesh, doubts_of_smearing, doubts_of_spin
 from leadline.tasks.engines.engine import Engine
+from leadline.tasks.engines.espresso_remedies import ladders
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
 from leadline.tasks.engines.potentials import refuse_lacking, refuse_missing, refuse_mixtures
@@ -42,6 +44,7 @@ class EspressoEngine(Engine):
     layout_keys: ClassVar[frozenset[str]] = frozenset({"max_seconds"})
     path_keys: ClassVar[frozenset[str]] = frozenset(
         {"mixing_beta", "mixing_mode", "electron_maxstep", "diagonalization"}
+        | {"nosym", "empty_bands", "restart"}
     )
     scratch: ClassVar[tuple[str, ...]] = ("out",)
     bands: ClassVar[bool] = True
@@ -52,6 +55,11 @@ class EspressoEngine(Engine):
     def magnetic(self) -> bool:
         """True with ``nspin: 2``."""
         return self.settings.nspin == 2
+
+    @property
+    def plus_u(self) -> bool:
+        """True with a ``hubbard_u``."""
+        return any(self.settings.hubbard_u.values())
 
     def elements(self) -> frozenset[str]:
         """Return the elements that have a pseudopotential."""
@@ -68,11 +76,15 @@ class EspressoEngine(Engine):
     def check(self, elements: frozenset[str]) -> list[str]:
         """Look for the binary, read the pseudopotentials, compare cutoffs."""
         refuse_lacking(self.name, elements - self.elements(), self._folder())
-        self.version()
+        self._refuse_new_form(self.version())
         refuse_missing(self.name, self._files(), "ESPRESSO_PSEUDO")
         found = {name: read_upf(path) for name, path in sorted(self._files().items())}
         refuse_mixtures(found, checked="input_dft" not in self.settings.extra.get("system", {}))
         doubts = [word for item in found.values() for word in self._doubts(item)]
+        smeared = self.settings.smearing != "none"
+        doubts += doubts_of_spin(elements, self.magnetic, "nspin: 2")
+        doubts += doubts_of_smearing(elements, smeared, "smearing: marzari-vanderbilt")
+        doubts += doubts_of_mesh(self.settings)
         if self.magnetic and not self.settings.starting_magnetization:
             doubts.append(
                 "nspin is 2 and no starting_magnetization is given: structures without moments of "
@@ -93,12 +105,13 @@ class EspressoEngine(Engine):
             namelists["system"]["nbnd"] = self._bands(atoms)
         return self._calculator(atoms, directory, namelists)
 
-    def _bands(self, atoms: Atoms) -> int:
-        """Return the occupied bands, and a fifth as many empty ones or four."""
+    def _bands(self, atoms: Atoms, empty: float = 0.2) -> int:
+        """Return the occupied bands, and a share of them or four as empty ones."""
         files = self._files()
         electrons = sum(read_upf(files[symbol]).valence for symbol in atoms.symbols)
-        occupied = math.ceil((electrons - float(atoms.info.get("charge", 0.0))) / 2)
-        return occupied + max(4, math.ceil(occupied / 5))
+        unpaired = abs(self.settings.tot_magnetization or 0.0)
+        occupied = math.ceil((electrons - float(atoms.info.get("charge", 0.0)) + unpaired) / 2)
+        return occupied + max(4, math.ceil(occupied * empty))
 
     def _calculator(
         self, atoms: Atoms, directory: Path, namelists: Mapping[str, Mapping[str, Value]]
@@ -111,6 +124,7 @@ class EspressoEngine(Engine):
             "kpts": self.settings.mesh(atoms),
             "fractions": self._fractions(atoms),
             "max_seconds": partial(self.seconds_for_a_run, self.settings.max_seconds),
+            "hubbard_u": self.settings.hubbard_u,
         }
         return pw_calculator(profile, directory, parameters)
 
@@ -123,22 +137,8 @@ class EspressoEngine(Engine):
         return espresso_failures.classify(error, directory)
 
     def remedies(self, failure: Failure, attempt: int) -> Mapping[str, Any] | None:
-        """Climb from gentler mixing to a sturdier eigensolver."""
-        beta, steps = self.settings.mixing_beta, 2 * self.settings.electron_maxstep
-        gentle = {"mixing_beta": beta / 2, "electron_maxstep": steps}
-        local = {**gentle, "mixing_mode": "local-TF", "mixing_beta": beta / 3}
-        sturdy = {"diagonalization": "cg"}
-        ladders: dict[str, list[dict[str, Any]]] = {
-            "scf-not-converged": [gentle, local, gentle | sturdy],
-            "diagonalization": [sturdy, {"diagonalization": "paro"}],
-            "electrons": [gentle, gentle | sturdy],
-            "engine-crashed": [sturdy],
-            # Numbers without sense come of an SCF that ran away.
-            "not-finite": [gentle | sturdy],
-            "output-unreadable": [gentle | sturdy],
-            "absurd-energy": [gentle | sturdy],
-        }
-        ladder = ladders.get(failure.reason, [])
+        """Climb from gentler mixing to a sturdier eigensolver, more bands or no symmetry."""
+        ladder = ladders(self.settings).get(failure.reason, [])
         return ladder[attempt - 1] if 1 <= attempt <= len(ladder) else None
 
     def _folder(self) -> Path:
@@ -150,6 +150,14 @@ class EspressoEngine(Engine):
             element: self._folder() / name
             for element, name in self.settings.pseudopotentials.items()
         }
+
+    def _refuse_new_form(self, version: str) -> None:
+        major, minor = (int(number) for number in re.findall(r"\d+", f"{version}.0")[:2])
+        if self.plus_u and (major, minor) >= (7, 1):
+            raise ConfigurationError(
+                f"engine.hubbard_u: pw.x {version} takes a U from a card of its own, which "
+                "leadline does not write; use a pw.x before 7.1, or leave the U out"
+            )
 
     def _doubts(self, item: Pseudopotential) -> list[str]:
         ecutwfc = self.settings.ecutwfc
@@ -175,8 +183,8 @@ class EspressoEngine(Engine):
     def _namelists(self, atoms: Atoms) -> dict[str, dict[str, Value]]:
         s = self.settings
         control: dict[str, Value] = {
-            "calculation": "scf", "prefix": "pw", "outdir": "./out", "disk_io": "none",
-            "tprnfor": True, "tstress": True,
+            "calculation": "scf", "prefix": "pw", "outdir": "./out", "tprnfor": True,
+            "tstress": True, "disk_io": "low" if s.restart else "none",
         }  # fmt: skip
         system: dict[str, Value] = {"ecutwfc": s.ecutwfc, "nspin": s.nspin}
         electrons: dict[str, Value] = {
@@ -190,6 +198,14 @@ class EspressoEngine(Engine):
             system["occupations"] = "fixed"
         else:
             system |= {"occupations": "smearing", "smearing": s.smearing, "degauss": s.degauss}
+        if s.tot_magnetization is not None:
+            system["tot_magnetization"] = s.tot_magnetization
+        if s.vdw_corr != "none":
+            system["vdw_corr"] = s.vdw_corr
+        if s.nosym:
+            system["nosym"] = True
+        if s.empty_bands is not None:
+            system["nbnd"] = self._bands(atoms, s.empty_bands)
         if atoms.info.get("charge"):
             system["tot_charge"] = float(atoms.info["charge"])
         return {

@@ -20,6 +20,8 @@ NOT_CONVERGED = "convergence NOT achieved"
 PHRASES = (
     *program_end.PHRASES,
     ("Maximum CPU time exceeded", FailureKind.REMOTE, "walltime"),
+    # D3 has no numbers for this functional: pw.x stops, and says so with exit code 0.
+    ("functional name unknown", FailureKind.CONFIGURATION, "dispersion"),
     (NOT_CONVERGED, FailureKind.PHYSICS, "scf-not-converged"),
 )
 """What stands anywhere in the output or the error stream, the most telling first."""
@@ -32,6 +34,8 @@ ROUTINES = (
 """Routines whose errors come from the set-up, not from the structure."""
 
 PHYSICS_ROUTINES = (
+    (r"too few bands|cannot bracket Ef", "too-few-bands"),
+    (r"routine (read_rhog|read_rho|read_collected\w*|read_wfc|read_xml_file\w*)", "restart-files"),
     (r"diaghg|cegterg|regterg|c_bands|ppcg|cholesky|S matrix not positive", "diagonalization"),
     (r"check_atoms|overlap", "atoms-overlap"),
     (r"symmetry|sym_rho|sgam|symm", "symmetry"),

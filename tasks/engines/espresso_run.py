@@ -30,6 +30,8 @@ NUMBERS = {
     "scf_residual": r"^\s*estimated scf accuracy\s*<\s*(\S+) Ry",
 }
 """Last numbers of an output that go to the properties; moments in μB of the cell."""
+FROM_FILE = {"startingpot": "file"}
+"""A later run starts from the density alone: symmetry, and with it the k-points, may change."""
 EDGES = r"highest occupied, lowest unoccupied level \(ev\):\s+(\S+)\s+(\S+)"
 MOMENT = r"^\s*atom:?\s+\d+ .*\bmagn\s*[:=]\s*(\S+)"
 """A line of the moments per site, as pw.x 6 and 7 print it."""
@@ -74,21 +76,28 @@ class PwTemplate(EspressoTemplate):
         parameters: Mapping[str, Any],
         properties: Any,
     ) -> None:
-        """Write ``espresso.pwi``: fractions in place of the moments, and the time it has now."""
+        """Write ``espresso.pwi``: fractions in place of the moments, and the time it has now.
+
+        Where an earlier run left its density in ``directory``, this one starts from it.
+        """
         chosen = dict(parameters)
-        fractions = chosen.pop("fractions")
+        fractions, hubbard_u = chosen.pop("fractions"), chosen.pop("hubbard_u")
         seconds = chosen.pop("max_seconds")()
-        if seconds is not None:
-            control = {**chosen["input_data"]["control"], "max_seconds": seconds}
-            chosen["input_data"] = {**chosen["input_data"], "control": control}
         written = atoms.copy()
         written.set_initial_magnetic_moments(None if fractions is None else fractions)
+        sections = chosen["input_data"]
+        chosen["input_data"] = {
+            **sections,
+            "control": sections["control"] | ({} if seconds is None else {"max_seconds": seconds}),
+            "system": sections["system"] | _by_species(written, hubbard_u),
+            "electrons": sections["electrons"] | (FROM_FILE if _density_in(directory) else {}),
+        }
         super().write_input(  # type: ignore[no-untyped-call]  # ASE's
             profile, directory, written, chosen, properties
         )
 
     def read_results(self, directory: os.PathLike[str]) -> dict[str, Any]:
-        """Read energy (eV), forces (eV/Å) and stress (eV/Å^3).
+        """Read energy (eV), forces (eV/Å), stress (eV/Å^3) and moments of the atoms (μB).
 
         Raises
         ------
@@ -116,14 +125,31 @@ class PwTemplate(EspressoTemplate):
         return results
 
 
+def _by_species(atoms: Atoms, hubbard_u: Mapping[str, float]) -> dict[str, float | bool]:
+    """Return the +U of each species: ASE makes one of each symbol with each moment, in turn."""
+    moments = atoms.get_initial_magnetic_moments()
+    species = list(dict.fromkeys(zip(atoms.symbols, moments, strict=True)))
+    found = {
+        f"hubbard_u({number})": hubbard_u[symbol]
+        for number, (symbol, _) in enumerate(species, 1)
+        if hubbard_u.get(symbol)
+    }
+    return {"lda_plus_u": True, **found} if found else {}
+
+
+def _density_in(directory: Path) -> bool:
+    saved = directory / "out" / "pw.save"
+    return any((saved / f"charge-density.{kind}").is_file() for kind in ("dat", "hdf5"))
+
+
 def pw_calculator(
     profile: PwProfile, directory: Path, parameters: Mapping[str, Any]
 ) -> GenericFileIOCalculator:
     """Return a calculator that runs pw.x in ``directory``.
 
     ``parameters`` are those of ``ase.calculators.espresso.Espresso``, ``fractions``
-    (the starting magnetisation of each atom, or None), and ``max_seconds``, a function
-    that says how long a run that begins now may take, or None.
+    (the starting magnetisation of each atom, or None), ``hubbard_u`` (eV by element), and
+    ``max_seconds``, a function that says how long a run that begins now may take, or None.
     """
     template = PwTemplate()  # type: ignore[no-untyped-call]  # ASE's
     return GenericFileIOCalculator(

@@ -17,7 +17,8 @@ Value = bool | int | float | str
 RESERVED = frozenset(
     {"calculation", "restart_mode", "prefix", "outdir", "wfcdir", "pseudo_dir", "tprnfor"}
     | {"tstress", "disk_io", "nstep", "ibrav", "celldm", "a", "b", "c", "cosab", "cosac", "cosbc"}
-    | {"nat", "ntyp", "occupations", "tot_charge"}
+    | {"nat", "ntyp", "occupations", "tot_charge", "nbnd", "startingpot", "startingwfc"}
+    | {"lda_plus_u"}
 )
 """Keys of pw.x that leadline sets itself."""
 
@@ -39,6 +40,12 @@ class EspressoSettings(MeshSettings):
     """2 is collinear magnetism; moments in μB then come with the structures."""
     starting_magnetization: dict[str, float] = Field(default_factory=dict)
     """Fraction of the valence electrons, -1 to 1, for elements without a moment of their own."""
+    tot_magnetization: float | None = None
+    """Moment that the cell is held at, μB; None lets it be found."""
+    hubbard_u: dict[str, float] = Field(default_factory=dict)
+    """Hubbard U of an element, eV, in the form of pw.x before 7.1."""
+    vdw_corr: Literal["none", "grimme-d2", "grimme-d3", "ts-vdw", "xdm"] = "none"
+    """Dispersion added to the functional."""
     conv_thr: float = Field(default=1e-8, gt=0)
     """Error of the SCF energy, Ry for each atom of the cell."""
     mixing_beta: float = Field(default=0.7, gt=0, le=1)
@@ -49,6 +56,12 @@ class EspressoSettings(MeshSettings):
     """SCF iterations after which it is given up."""
     diagonalization: Literal["david", "cg", "ppcg", "paro"] = "david"
     """Eigensolver; ``cg`` is slow and sturdy."""
+    nosym: bool = False
+    """Use no symmetry of the crystal: slower, and never confused by it."""
+    empty_bands: float | None = Field(default=None, gt=0)
+    """Empty bands as a share of the occupied ones, four at least; None lets pw.x choose nbnd."""
+    restart: bool = True
+    """Start each ionic step from the density of the one before."""
     max_seconds: float | None = Field(default=None, gt=0)
     """pw.x stops cleanly after so long; the attempt counts as cut."""
     extra: dict[Section, dict[str, Value]] = Field(default_factory=dict)
@@ -67,6 +80,12 @@ class EspressoSettings(MeshSettings):
     def _consistent(self) -> EspressoSettings:
         if self.nspin == 1 and self.starting_magnetization:
             raise ValueError("starting_magnetization needs nspin: 2")
+        if self.nspin == 1 and self.tot_magnetization is not None:
+            raise ValueError("tot_magnetization needs nspin: 2")
+        if unknown := sorted(set(self.hubbard_u) - set(self.pseudopotentials)):
+            raise ValueError(
+                f"hubbard_u names {', '.join(unknown)}, which has no entry in pseudopotentials"
+            )
         return self
 
 

@@ -88,11 +88,11 @@ def text_of(path: Path) -> str:
 def last_numbers(patterns: Mapping[str, str], text: str) -> dict[str, float]:
     """Return the last number that each pattern captures in ``text``; stars are none."""
     found = {name: re.findall(pattern, text, re.M) for name, pattern in patterns.items()}
-    numbers = {name: _number(matches[-1]) for name, matches in found.items() if matches}
+    numbers = {name: number_in(matches[-1]) for name, matches in found.items() if matches}
     return {name: number for name, number in numbers.items() if number is not None}
 
 
-def _number(text: str) -> float | None:
+def number_in(text: str) -> float | None:
     """Return a finite number, or None: Fortran prints stars for what its field cannot hold."""
     try:
         number = float(text)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import re
 import shlex
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
 from leadline.tasks.engines.program import BrokenOutputError, run_program
-from leadline.tasks.engines.program_end import text_of
+from leadline.tasks.engines.program_end import last_numbers, text_of
 from leadline.tasks.engines.vasp_failures import (
     ERRORS,
     FINISHED,
@@ -103,10 +100,8 @@ def numbers_in(directory: Path) -> dict[str, float]:
     """Return the ``NUMBERS`` that the files of a run show last; stars are none."""
     found: dict[str, float] = {}
     for name, (file, pattern) in NUMBERS.items():
-        for words in re.findall(pattern, text_of(directory / file))[-1:]:
-            with suppress(ValueError):
-                found[name] = float(words)
-    return {name: number for name, number in found.items() if math.isfinite(number)}
+        found |= last_numbers({name: pattern}, text_of(directory / file))
+    return found
 
 
 def _last_step(directory: Path) -> dict[str, Any]:

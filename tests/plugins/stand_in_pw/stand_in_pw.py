@@ -49,8 +49,10 @@ from pair_potential import (  # type: ignore[import-not-found]  # it lies beside
 KBAR = 147105.0
 KEYS = {
     "control": "calculation tstress tprnfor outdir prefix disk_io pseudo_dir max_seconds",
-    "system": "ecutwfc ecutrho occupations degauss smearing nspin ntyp nat ibrav tot_charge",
-    "electrons": "electron_maxstep conv_thr mixing_mode mixing_beta diagonalization",
+    "system": "ecutwfc ecutrho occupations degauss smearing nspin ntyp nat ibrav tot_charge "
+    "tot_magnetization vdw_corr nosym nbnd",
+    "electrons": "electron_maxstep conv_thr mixing_mode mixing_beta diagonalization "
+    "startingpot startingwfc",
     "ions": "", "cell": "", "fcp": "", "rism": "",
 }  # fmt: skip
 BOX = f" {'%' * 78}"

@@ -169,6 +169,38 @@ def test_iron_is_lowest_with_its_moments_up_and_highest_without_any(tmp_path: Pa
     assert kept[2] == pytest.approx([0, 0], abs=1e-3)
 
 
+def test_a_hubbard_u_raises_the_energy_of_d_electrons(tmp_path: Path) -> None:
+    alloy = {
+        "pseudopotentials": {"Al": "Al.pz-vbc.UPF", "Ni": "Ni.pz-nd-rrkjus.UPF"},
+        "ecutwfc": 20, "ecutrho": 160, "kpts": [2, 2, 2], "conv_thr": 1e-6,
+    }  # fmt: skip
+    atoms, energies = bulk("AlNi", "cesiumchloride", a=2.85), []
+    for name, u in (("without", {}), ("with", {"Ni": 2.0})):
+        result = run(tmp_path / name, {**alloy, "hubbard_u": u}, atoms)
+        assert result.complete, result.failure
+        assert result.energy is not None
+        energies.append(result.energy)
+    assert energies[1] - energies[0] > 0.1
+
+
+def test_a_later_step_starts_from_the_density_of_the_one_before(tmp_path: Path) -> None:
+    cubic, skew = bulk("Si", a=5.43), bulk("Si", a=5.43)
+    skew.positions[1] += [0.02, 0.05, 0.01]  # fewer symmetries, more k-points
+    outputs = {}
+    for name, restart in (("on", True), ("off", False)):
+        calculator = EspressoEngine({**SILICON, "restart": restart}, EngineSite()).calculator(
+            cubic, tmp_path / name
+        )
+        for atoms in (cubic, skew):
+            atoms.calc = calculator
+            atoms.get_potential_energy()
+        outputs[name] = (tmp_path / name / "espresso.pwo").read_text()
+        outputs[name + " energy"] = skew.get_potential_energy()
+    assert "The initial density is read from file" in outputs["on"]
+    assert "The initial density is read from file" not in outputs["off"]
+    assert outputs["on energy"] == pytest.approx(outputs["off energy"], abs=1e-5)
+
+
 def test_moments_without_spin_are_refused(tmp_path: Path) -> None:
     found = failure(run(tmp_path, SILICON, moments=[1.0, -1.0]))
     assert found.kind == "configuration"
@@ -217,6 +249,11 @@ def test_mixed_functionals_are_configuration_in_the_words_of_pw(tmp_path: Path) 
     }
     found = failure(run(tmp_path, mixed, bulk("AlNi", "cesiumchloride", a=2.9)))
     assert (found.kind, found.reason) == ("configuration", "mixed-functionals")
+
+
+def test_a_dispersion_that_the_functional_does_not_have_is_configuration(tmp_path: Path) -> None:
+    found = failure(run(tmp_path, {**SILICON, "vdw_corr": "grimme-d3"}))
+    assert (found.kind, found.reason) == ("configuration", "dispersion")
 
 
 def test_atoms_on_top_of_each_other_are_physics(tmp_path: Path) -> None:

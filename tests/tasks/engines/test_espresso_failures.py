@@ -136,6 +136,8 @@ def test_every_end_has_its_kind_and_no_energy(
     [
         ("c_bands", "too many bands are not converged", "physics", "diagonalization"),
         ("cdiaghg", "problems computing cholesky", "physics", "diagonalization"),
+        ("efermig", "internal error, cannot bracket Ef", "physics", "too-few-bands"),
+        ("read_rhog", "error reading file", "physics", "restart-files"),
         ("electrons", "charge is wrong: smearing is needed", "physics", "electrons"),
         ("check_atoms", "atoms # 1 and # 2 overlap!", "physics", "atoms-overlap"),
         ("read_namelists", "bad line in namelist &system", "configuration", "bad-input"),
@@ -209,7 +211,13 @@ def test_launcher_ranks_and_threads_come_from_the_site(tmp_path: Path) -> None:
 
 def test_remedies_climb_a_ladder_of_path_keys_and_end() -> None:
     engine = EspressoEngine(SETTINGS, EngineSite(version="6.7"))
-    for reason in ("scf-not-converged", "diagonalization", "electrons"):
+    for reason in (
+        "scf-not-converged",
+        "diagonalization",
+        "electrons",
+        "too-few-bands",
+        "symmetry",
+    ):
         failed = Failure(FailureKind.PHYSICS, reason, "")
         rungs = [engine.remedies(failed, attempt) for attempt in range(1, 6)]
         climbed = [rung for rung in rungs if rung is not None]

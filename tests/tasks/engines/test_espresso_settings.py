@@ -55,11 +55,14 @@ def written(site: EngineSite, folder: Path, changes: dict[str, Any], moments: li
             {"extra": {"ions": {"pot_extrapolation": "atomic"}}},
             "'control', 'system' or 'electrons'",
         ),
-        ({"extra": {"system": {"tot_magnetization": float("nan")}}}, "not finite"),
+        ({"extra": {"system": {"lambda": float("nan")}}}, "not finite"),
         ({"pseudopotentials": {"Cu": "../Cu.UPF"}}, "without a folder"),
         ({"kpts": [2, 2, 2]}, "either kspacing (1/Å) or kpts"),
         ({"kspacing": None}, "either kspacing (1/Å) or kpts"),
         ({"starting_magnetization": {"Cu": 0.1}}, "needs nspin: 2"),
+        ({"tot_magnetization": 1.0}, "needs nspin: 2"),
+        ({"hubbard_u": {"Fe": 4.0}}, "hubbard_u names Fe"),
+        ({"extra": {"system": {"nbnd": 40}}}, "system.nbnd is set by leadline"),
         ({"ecutwfc": -3}, "greater than 0"),
         ({"ecutwfc": "30 eV"}, "engine.ecutwfc"),
     ],
@@ -75,7 +78,9 @@ def test_every_setting_reaches_the_input(site: EngineSite, tmp_path: Path) -> No
     changes = {
         "ecutrho": 240, "conv_thr": 1e-9, "mixing_beta": 0.3, "mixing_mode": "local-TF",
         "electron_maxstep": 33, "diagonalization": "cg", "max_seconds": 77.0,
-        "smearing": "fermi-dirac", "degauss": 0.01, "extra": {"system": {"nosym": True}},
+        "smearing": "fermi-dirac", "degauss": 0.01, "nosym": True, "vdw_corr": "grimme-d3",
+        "empty_bands": 0.5, "nspin": 2, "tot_magnetization": 1.0,
+        "extra": {"system": {"noinv": True}},
     }  # fmt: skip
     text = written(site, tmp_path / "run", changes, [0.0, 0.0])
     lines = {" ".join(line.split()) for line in text.splitlines()}
@@ -83,7 +88,8 @@ def test_every_setting_reaches_the_input(site: EngineSite, tmp_path: Path) -> No
         "ecutwfc = 30.0", "ecutrho = 240.0", "conv_thr = 2e-09", "mixing_beta = 0.3",
         "mixing_mode = 'local-TF'", "electron_maxstep = 33", "diagonalization = 'cg'",
         "max_seconds = 77.0", "smearing = 'fermi-dirac'", "degauss = 0.01", "nosym = .true.",
-        "tprnfor = .true.", "tstress = .true.", "nspin = 1",
+        "noinv = .true.", "vdw_corr = 'grimme-d3'", "nbnd = 18", "tot_magnetization = 1.0",
+        "tprnfor = .true.", "tstress = .true.", "nspin = 2", "disk_io = 'low'",
     } <= lines  # fmt: skip
 
 
@@ -169,3 +175,38 @@ def test_a_charge_reaches_the_input(site: EngineSite, tmp_path: Path) -> None:
         atoms, ["energy"]
     )
     assert "tot_charge       = 1.0" in (tmp_path / "espresso.pwi").read_text()
+
+
+def test_a_hubbard_u_is_given_to_each_species_in_its_turn(site: EngineSite, tmp_path: Path) -> None:
+    changes = {"nspin": 2, "hubbard_u": {"Au": 3.0}}
+    text = written(site, tmp_path / "run", changes, [1.0, -1.0]).lower()
+    assert "lda_plus_u = .true." in " ".join(text.split())
+    assert [line.split() for line in text.splitlines() if "hubbard_u(" in line] == [
+        ["hubbard_u(2)", "=", "3.0"]
+    ]
+    assert EspressoEngine({**SETTINGS, **changes}, site).plus_u
+
+
+def test_a_hubbard_u_is_refused_where_pw_takes_it_in_another_form(site: EngineSite) -> None:
+    new = site.model_copy(update={"version": "7.2"})
+    with pytest.raises(ConfigurationError, match=r"engine\.hubbard_u: pw\.x 7\.2"):
+        EspressoEngine({**SETTINGS, "hubbard_u": {"Cu": 4.0}}, new).check(frozenset({"Cu"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"smearing": "none"}, "Au, Cu are metals, and occupations are fixed"),
+        ({"kspacing": 0.6}, "kspacing 0.6 1/Å is coarse"),
+        ({"kspacing": None, "kpts": [2, 2, 2]}, "one mesh for cells of every size"),
+        ({"pseudopotentials": {"Fe": "Fe.UPF"}}, "Fe mostly have moments, and no spin is computed"),
+    ],
+)
+def test_choices_that_an_expert_would_question_are_questioned(
+    site: EngineSite, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    (tmp_path / "Fe.UPF").write_text(UPF.format("Fe", "NC", 0.0))
+    settings = {k: v for k, v in {**SETTINGS, **changes}.items() if v is not None}
+    elements = frozenset(settings["pseudopotentials"])
+    assert words in "\n".join(EspressoEngine(settings, site).check(elements))
+    assert words not in "\n".join(EspressoEngine(SETTINGS, site).check(frozenset({"Cu", "Au"})))
