@@ -68,6 +68,31 @@ def check(
 
 
 @app.command()
+def converge(
+    file: File,
+    error: Annotated[
+        str, typer.Option(metavar="ENERGY", help="Change per atom that is allowed.")
+    ] = "1 meV/atom",
+    candidate: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="ID", help="Id or formula; the smallest of all elements without."),
+    ] = None,
+    set_: Changes = None,
+    store: StoreFolder = None,
+) -> None:
+    """Find the cutoff and k-mesh that an error asks for, by computing one candidate."""
+    _use(store)
+    from leadline.flows.console_logging import quiet_prefect
+    from leadline.flows.converging import allowed_error, converge
+    from leadline.flows.spec_file import read_spec
+
+    spec = read_spec(file, set_ or (), os.environ)
+    with quiet_prefect():
+        converged = converge(spec, allowed_error(error), candidate, print)
+    raise typer.Exit(0 if converged else 1)
+
+
+@app.command()
 def run(
     file: File,
     calculations: Annotated[

@@ -27,7 +27,7 @@ from leadline.tasks.engines.abinit_run import (
     results,
 )
 from leadline.tasks.engines.abinit_settings import AbinitSettings
-from leadline.tasks.engines.engine import Engine
+from leadline.tasks.engines.engine import Engine, Knob
 from leadline.tasks.engines.moments import starting_moments
 from leadline.tasks.engines.potentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.program import command_line, run_program
@@ -47,6 +47,10 @@ class AbinitEngine(Engine):
     name: ClassVar[str] = "abinit"
     path_keys: ClassVar[frozenset[str]] = frozenset(
         {"nstep", "bands", "diemac", "diemix", "iscf", "wfoptalg", "nline", "symmetry"}
+    )
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("ecut", "Ha", "cutoff"),
+        Knob("kspacing", "1/Å", "mesh"),
     )
     Settings: ClassVar[type[AbinitSettings]] = AbinitSettings
     settings: AbinitSettings

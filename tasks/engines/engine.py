@@ -9,8 +9,9 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -50,6 +51,30 @@ class EngineSite(BaseModel):
     """Version of the code, for machines where it runs in jobs alone and can't be asked."""
 
 
+@dataclass(frozen=True)
+class Knob:
+    """A setting that an answer converges with.
+
+    Parameters
+    ----------
+    name, unit
+        The setting, and its unit.
+    kind
+        ``cutoff``: larger is finer; ``mesh``: a spacing of k-points in 1/Å with
+        the factor 2π, smaller is finer.
+    factor
+        From one cutoff to the next finer one.
+    along
+        Settings that grow with it where they are given.
+    """
+
+    name: str
+    unit: str
+    kind: Literal["cutoff", "mesh"]
+    factor: float = 1.25
+    along: tuple[str, ...] = ()
+
+
 class Engine(Protocol):
     """One way to compute a structure. Subclass it: what has a body here is shared.
 
@@ -67,6 +92,8 @@ class Engine(Protocol):
     """Folders and files under the working directory that are never kept."""
     bands: ClassVar[bool] = False
     """True if it gives eigenvalues: then it has a ``band_calculator``."""
+    knobs: ClassVar[tuple[Knob, ...]] = ()
+    """Settings that `leadline converge` finds values for, in this order."""
     Settings: ClassVar[type[EngineSettings]]
     settings: EngineSettings
     site: EngineSite

@@ -21,7 +21,7 @@ from ase.calculators.calculator import BaseCalculator
 from leadline.tasks.calculation import Failure
 from leadline.tasks.engines import espresso_failures
 from leadline.tasks.engines.doubts import doubts_of_mesh, doubts_of_smearing, doubts_of_spin
-from leadline.tasks.engines.engine import Engine
+from leadline.tasks.engines.engine import Engine, Knob
 from leadline.tasks.engines.espresso_remedies import ladders
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
@@ -48,6 +48,10 @@ class EspressoEngine(Engine):
     )
     scratch: ClassVar[tuple[str, ...]] = ("out",)
     bands: ClassVar[bool] = True
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("ecutwfc", "Ry", "cutoff", along=("ecutrho",)),
+        Knob("kspacing", "1/Å", "mesh"),
+    )
     Settings: ClassVar[type[EspressoSettings]] = EspressoSettings
     settings: EspressoSettings
 

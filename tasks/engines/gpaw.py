@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from leadline.tasks.calculation import Failure, FailureKind
-from leadline.tasks.engines.engine import Engine
+from leadline.tasks.engines.engine import Engine, Knob
 from leadline.tasks.engines.gpaw_settings import GpawSettings
 from leadline.tasks.engines.moments import starting_moments
 from leadline.tasks.engines.program import BrokenOutputError, command_line, run_program
@@ -68,6 +68,10 @@ class GpawEngine(Engine):
     path_keys: ClassVar[frozenset[str]] = frozenset(
         {"maxiter", "eigensolver", "bands", "symmetry"}
         | {"mixing_beta", "mixing_history", "mixing_weight"}
+    )
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("cutoff", "eV", "cutoff"),
+        Knob("kspacing", "1/Å", "mesh"),
     )
     Settings: ClassVar[type[GpawSettings]] = GpawSettings
     settings: GpawSettings
