@@ -103,7 +103,8 @@ def _store_and_cluster(found: Findings, parts: Parts, try_one: PoolFile | None) 
         root = parts.profile.calculations or store_folder() / "calculations"
         try:
             with open_cluster(parts.profile, parts.spec.compute.workers, root) as cluster:
-                found.fine("cluster", _cluster_words(cluster, root))
+                for part in cluster.parts:
+                    found.fine("cluster", _cluster_words(part, root))
                 for note in cluster.notes:
                     found.hint("cluster", note)
                 if try_one is not None and found.good:

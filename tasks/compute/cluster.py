@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,9 +20,10 @@ from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.dispatcher import Dispatch, Dispatcher
 from leadline.tasks.compute.job_dispatcher import JobDispatcher, open_jobs
 from leadline.tasks.compute.local_cluster import LocalWorker, local_cluster
-from leadline.tasks.compute.profile import Profile, SchedulerCluster
+from leadline.tasks.compute.profile import AnyCluster, Profile, SchedulerCluster
 from leadline.tasks.compute.queue_cluster import JOBS, queue_cluster
 from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.resource_classes import ResourceClass, SizedDispatcher
 from leadline.tasks.errors import ComputeError
 
 QUIET = {
@@ -83,20 +85,63 @@ class Cluster:
         """Return a sentence for each worker that is not started again; they get no fewer."""
         return tuple(each.given_up for each in self.kept if each.given_up)
 
+    @property
+    def parts(self) -> tuple[Cluster, ...]:
+        """The clusters that it is made of: itself."""
+        return (self,)
+
+
+@dataclass(frozen=True)
+class Clusters(Cluster):
+    """The clusters of a campaign whose cells go to several, by their size.
+
+    Parameters
+    ----------
+    clusters
+        From the one for the smallest cells up.
+    """
+
+    clusters: tuple[Cluster, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Cluster, ...]:
+        """The clusters that it is made of."""
+        return self.clusters
+
+    @property
+    def slots(self) -> int:
+        """How many calculations can run at a time on all of them."""
+        return sum(each.slots for each in self.clusters)
+
+    @property
+    def capacity(self) -> int:
+        """How many calculations can run at a time once each worker is up that was opened."""
+        return sum(each.capacity for each in self.clusters)
+
+    def leave_when(self, asked: Callable[[], bool]) -> None:
+        """Let batch jobs of one calculation each go on without this driver, once it is asked."""
+        for each in self.clusters:
+            each.leave_when(asked)
+
+    @property
+    def outlives_limits(self) -> bool:
+        """Whether all that was started goes on when a run has reached its limit."""
+        return all(each.outlives_limits for each in self.clusters)
+
 
 @contextmanager
 def open_cluster(
     profile: Profile, workers: int | None = None, root: Path | None = None
 ) -> Iterator[Cluster]:
-    """Open the cluster of a profile, and close what was opened at the end.
+    """Open the clusters of a profile, and close what was opened at the end.
 
     Parameters
     ----------
     profile
         The machine.
     workers
-        Calculations at a time; None takes the profile's number. A scheduler that
-        already runs has the workers that it has.
+        Calculations at a time on the cluster for the smallest cells; None takes the
+        profile's number. A scheduler that already runs has the workers that it has.
     root
         Folder of calculations; a batch system needs it.
 
@@ -105,18 +150,51 @@ def open_cluster(
     ComputeError
         If no scheduler or no worker answers in time; the message says which.
     """
-    with dask.config.set({**QUIET, **profile.dask}):
-        if isinstance(profile.cluster, SchedulerCluster):
-            with _existing(profile.cluster) as cluster:
-                yield cluster
-        elif isinstance(profile.cluster, QueueCluster):
-            with _queued(profile.cluster, workers, root) as cluster:
-                yield cluster
-        else:
-            dask_settings = {**QUIET, **profile.dask}
-            with local_cluster(profile.cluster, workers, dask_settings) as (client, hands):
-                link = client.dashboard_link if profile.cluster.dashboard else None
-                yield Cluster(client, Dispatcher(client), link, kept=hands)
+    with dask.config.set({**QUIET, **profile.dask}), ExitStack() as stack:
+        first = stack.enter_context(_opened(profile, profile.cluster, workers, root))
+        if not profile.larger:
+            yield first
+            return
+        more = [
+            stack.enter_context(_opened(profile, each.cluster, None, root))
+            for each in profile.larger
+        ]
+        yield _sized(profile, [first, *more])
+
+
+def _sized(profile: Profile, clusters: list[Cluster]) -> Clusters:
+    """Return several clusters as one, which sends each calculation to its own."""
+    first = clusters[0]
+    settings = [(0, profile.cluster), *((each.above, each.cluster) for each in profile.larger)]
+    classes = [
+        ResourceClass(above, cluster.dispatcher, partial(profile.site, cluster=of))
+        for (above, of), cluster in zip(settings, clusters, strict=True)
+    ]
+    return Clusters(
+        client=first.client,
+        dispatcher=SizedDispatcher(classes),
+        dashboard=next((each.dashboard for each in clusters if each.dashboard), None),
+        notes=tuple(note for each in clusters for note in each.notes),
+        kept=tuple(hand for each in clusters for hand in each.kept),
+        clusters=tuple(clusters),
+    )
+
+
+@contextmanager
+def _opened(
+    profile: Profile, settings: AnyCluster, workers: int | None, root: Path | None
+) -> Iterator[Cluster]:
+    if isinstance(settings, SchedulerCluster):
+        with _existing(settings) as cluster:
+            yield cluster
+    elif isinstance(settings, QueueCluster):
+        with _queued(settings, workers, root) as cluster:
+            yield cluster
+    else:
+        dask_settings = {**QUIET, **profile.dask}
+        with local_cluster(settings, workers, dask_settings) as (client, hands):
+            link = client.dashboard_link if settings.dashboard else None
+            yield Cluster(client, Dispatcher(client), link, kept=hands)
 
 
 def check_shared_folder(client: distributed.Client, folder: Path) -> int:

@@ -124,6 +124,11 @@ class Dispatcher:
         """Give nothing: no task of an earlier driver is left."""
         yield None
 
+    @property
+    def sees_queue(self) -> bool:
+        """True if its workers are in batch jobs."""
+        return self._queue is not None
+
     def proves_gone(self, running: Running) -> bool:
         """Tell whether the batch system says that the job around an attempt is over."""
         return self._queue is not None and proved_by(self._queue, running)
@@ -194,6 +199,10 @@ class Dispatch(Protocol):
         self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
     ) -> AbstractContextManager[Result | None]:
         """Take up an attempt that an earlier driver sent away; None where none goes on."""
+
+    @property
+    def sees_queue(self) -> bool:
+        """True if a batch system can be asked what became of a job."""
 
     def proves_gone(self, running: Running) -> bool:
         """Tell whether nothing of an attempt can be alive any more, by who ran it."""

@@ -97,6 +97,11 @@ class JobDispatcher:
         else:
             yield None
 
+    @property
+    def sees_queue(self) -> bool:
+        """True: every calculation is a job."""
+        return True
+
     def proves_gone(self, running: Running) -> bool:
         """Tell whether the batch system says that the job around an attempt is over."""
         return proved_by(self._queue, running)

@@ -65,13 +65,24 @@ class SchedulerCluster(_Strict):
         return self
 
 
+AnyCluster = LocalCluster | SchedulerCluster | QueueCluster
+
+
+class LargerCells(_Strict):
+    """Where the calculations of larger cells run."""
+
+    above: int = Field(ge=1)
+    """It takes cells of more atoms than this."""
+    cluster: Annotated[AnyCluster, Field(discriminator="kind")]
+
+
 class Profile(_Strict):
     """What leadline knows of a machine."""
 
     name: str
-    cluster: Annotated[
-        LocalCluster | SchedulerCluster | QueueCluster, Field(discriminator="kind")
-    ] = LocalCluster()
+    cluster: Annotated[AnyCluster, Field(discriminator="kind")] = LocalCluster()
+    larger: tuple[LargerCells, ...] = ()
+    """Further clusters, for larger cells, from small to large."""
     engines: Mapping[str, EngineSite] = Field(default_factory=dict)
     """Command, launcher, ranks and folders, by the engine's name."""
     calculations: Path | None = None
@@ -92,16 +103,24 @@ class Profile(_Strict):
             raise ValueError(f"a profile needs absolute paths, not {', '.join(relative)}")
         return value
 
-    def site(self, engine: str) -> EngineSite:
+    @field_validator("larger", mode="after")
+    @classmethod
+    def _from_small_to_large(cls, value: tuple[LargerCells, ...]) -> tuple[LargerCells, ...]:
+        bounds = [each.above for each in value]
+        if bounds != sorted(set(bounds)):
+            raise ValueError(f"found bounds {bounds}; allowed: `above` rising from one to the next")
+        return value
+
+    def site(self, engine: str, cluster: AnyCluster | None = None) -> EngineSite:
         """Return what the profile says of an engine; the engine's defaults where nothing.
 
         Ranks and threads are those of a calculation on the batch system, unless the
-        engine has its own.
+        engine has its own. ``cluster`` is one of the profile's; None takes the first.
         """
-        site = self.engines.get(engine, EngineSite())
-        if not isinstance(self.cluster, QueueCluster):
+        site, cluster = self.engines.get(engine, EngineSite()), cluster or self.cluster
+        if not isinstance(cluster, QueueCluster):
             return site
-        need = self.cluster.resources
+        need = cluster.resources
         asked = {"ranks": need.ranks, "threads": need.threads}
         return site.model_copy(
             update={key: asked[key] for key in asked.keys() - site.model_fields_set}
@@ -110,8 +129,13 @@ class Profile(_Strict):
     @property
     def outlives_driver(self) -> bool:
         """True if engines go on when the driver ends."""
-        jobs = isinstance(self.cluster, QueueCluster) and self.cluster.way == "jobs"
-        return jobs or isinstance(self.cluster, SchedulerCluster)
+        clusters = (self.cluster, *(each.cluster for each in self.larger))
+        return all(_outlives_driver(each) for each in clusters)
+
+
+def _outlives_driver(cluster: AnyCluster) -> bool:
+    jobs = isinstance(cluster, QueueCluster) and cluster.way == "jobs"
+    return jobs or isinstance(cluster, SchedulerCluster)
 
 
 def load_profile(name: str) -> Profile:

@@ -1,0 +1,84 @@
+"""Several clusters for one campaign: a calculation goes where the size of its cell belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from leadline.tasks.calculation import Request, Result
+from leadline.tasks.compute.attempt_files import Running
+from leadline.tasks.compute.dispatcher import Dispatch
+from leadline.tasks.engines.engine import EngineSite
+
+
+@dataclass(frozen=True)
+class ResourceClass:
+    """Where calculations of one range of sizes run.
+
+    Parameters
+    ----------
+    above
+        It takes cells of more atoms than this.
+    dispatcher
+        Sends them away.
+    site
+        What its machine says of an engine, by the engine's name: ranks, threads, commands.
+    """
+
+    above: int
+    dispatcher: Dispatch
+    site: Callable[[str], EngineSite]
+
+
+class SizedDispatcher:
+    """Sends each calculation to the class with the highest bound that its cell exceeds.
+
+    Parameters
+    ----------
+    classes
+        From small to large; the first takes whatever no other does.
+    """
+
+    def __init__(self, classes: Sequence[ResourceClass]) -> None:
+        self._classes = tuple(classes)
+
+    @contextmanager
+    def run(
+        self,
+        request: Request,
+        cancelled: Callable[[], bool],
+        poll: float = 0.2,
+        needed: float = 0.0,
+    ) -> Iterator[Result]:
+        """Run one attempt in its class; see :meth:`Dispatcher.run`."""
+        sites = len(request.structure["species"])
+        larger = [each for each in self._classes[1:] if sites > each.above]
+        chosen = larger[-1] if larger else self._classes[0]
+        site = chosen.site(request.engine["name"]).model_dump(mode="json")
+        sized = replace(request, site=site)
+        with chosen.dispatcher.run(sized, cancelled, poll, needed) as result:
+            yield result
+
+    @contextmanager
+    def resume(
+        self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
+    ) -> Iterator[Result | None]:
+        """Take up an attempt in whichever class it was sent to."""
+        for each in self._classes:
+            with each.dispatcher.resume(calculation, folder, attempt, cancelled) as result:
+                if result is not None:
+                    yield result
+                    return
+        yield None
+
+    @property
+    def sees_queue(self) -> bool:
+        """True if a batch system is behind one of the classes."""
+        return any(each.dispatcher.sees_queue for each in self._classes)
+
+    def proves_gone(self, running: Running) -> bool:
+        """Tell whether no batch system of these knows the job of an attempt as going on."""
+        asked = [each.dispatcher for each in self._classes if each.dispatcher.sees_queue]
+        return bool(asked) and all(each.proves_gone(running) for each in asked)
