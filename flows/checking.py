@@ -14,6 +14,7 @@ from leadline.flows.trying import try_one_candidate
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster, check_shared_folder, open_cluster
+from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.store import Store
 
 
@@ -120,7 +121,7 @@ def _cluster_words(cluster: Cluster, root: Path) -> str:
             "not proved: --try-one computes one candidate in a job"
         )
     asked = check_shared_folder(cluster.client, root)
-    return f"{asked} workers answer and share {root}"
+    return f"{counted(asked, 'worker answers and shares', 'workers answer and share')} {root}"
 
 
 def _carries_on(found: Findings, parts: Parts, store: Store) -> None:

@@ -101,7 +101,7 @@ def run(
     ] = None,
     hours: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0.0, help="Hours that this run may take; then it rests."),
+        typer.Option(help="Hours that this run may take; then it rests."),
     ] = None,
     set_: Changes = None,
     store: StoreFolder = None,
@@ -134,7 +134,8 @@ def show(
     id: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="Start of a structure's or calculation's id, or a formula."
+            metavar="ID",
+            help="Start of a structure's or calculation's id, a formula, or the number of a find.",
         ),
     ],
     store: StoreFolder = None,
@@ -162,13 +163,14 @@ def export(
     name: Name,
     format: Annotated[str, typer.Option(help="extxyz, ase-db, cif or json.")] = "extxyz",
     out: Out = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     store: StoreFolder = None,
 ) -> None:
     """Write the finished calculations of a campaign for other programs."""
     _use(store)
     from leadline.flows.exporting import export
 
-    print(export(name, format, out))
+    print(export(name, format, out, force=force))
 
 
 @app.command(name="import")
@@ -246,7 +248,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning:torch.jit._script")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here a reader that is gone is told quietly, later it is not
     except LeadlineError as error:
         print(f"leadline: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,6 +8,7 @@ from leadline.surrogate.stopping import Verdict
 from leadline.tasks.answers import Answer
 from leadline.tasks.assess import Assessment
 from leadline.tasks.notebook import Notebook
+from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
 from leadline.tasks.store.records import CalculationState
 
 ON_HULL = 1e-6
@@ -48,6 +49,7 @@ def summary_of(
     reason: str,
     pool: int,
     waiting: dict[str, str],
+    problem: Problem,
 ) -> CampaignSummary:
     """Return what a run came to."""
     found = found_phases(assessment, book)
@@ -65,4 +67,26 @@ def summary_of(
         free=len(book.proposals) - len(book.picks),
         waiting=waiting,
         verdict={"stop": verdict.stop, "rule": verdict.rule, "evidence": dict(verdict.evidence)},
+        nothing_found="" if found else why_nothing(assessment, book, problem),
+    )
+
+
+def why_nothing(assessment: Assessment, book: Notebook, problem: Problem) -> str:
+    """Return the likely reason why nothing counts as a find, as the end of a sentence."""
+    values, above = assessment.values, assessment.above_hull
+    known = [each for each in book.answers if each.structure in values]
+    if isinstance(problem, HullProblem):
+        known = [each for each in known if not each.element]
+    if not known:
+        return "no calculation of a candidate has an answer that can be judged"
+    if isinstance(problem, PropertyProblem):
+        best = min(known, key=lambda each: problem.sign * values[each.structure])
+        asked = f"{problem.name} of {problem.threshold:g} or better counts as found"
+        return f"a {asked}, and the best, {best.formula}, has {values[best.structure]:.6g}"
+    lowest = min(known, key=lambda each: above[each.structure])
+    unbound = all(values[each.structure] >= 0 for each in known)
+    sign = "no candidate that was computed has a negative formation energy; " if unbound else ""
+    return (
+        f"{sign}the lowest, {lowest.formula}, is {above[lowest.structure] * 1e3:.1f} meV/atom "
+        f"above the hull, and up to {problem.tolerance * 1e3:g} counts as found"
     )

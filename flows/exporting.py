@@ -6,18 +6,33 @@ import math
 from pathlib import Path
 
 from leadline.flows.store_of import open_for
+from leadline.tasks.errors import InputError
 from leadline.tasks.export import ExportRow, export_campaign
+from leadline.tasks.report.formatting import counted
 from leadline.tasks.viewing import CampaignReader
 
 SUFFIXES = {"extxyz": ".extxyz", "ase-db": ".db", "cif": "", "json": ".json"}
 
 
-def export(name: str, format_: str, out: Path | None) -> str:
-    """Write a campaign's answers and say where."""
+def export(name: str, format_: str, out: Path | None, *, force: bool) -> str:
+    """Write a campaign's answers and say where; what is there is replaced by ``force`` alone.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to write, or the file is there already.
+    WriteError
+        If the disk or the folder does not take it; an earlier file stays as it is.
+    """
+    path = out or Path(f"{name}{SUFFIXES.get(format_, '')}")
+    if path.is_file() and not force:
+        raise InputError(
+            f"{path} is there already; --force replaces it, --out PATH writes another file"
+        )
     with open_for(write=False) as store:
         rows = _rows(CampaignReader.of(store, name))
-    path = out or Path(f"{name}{SUFFIXES.get(format_, '')}")
-    return f"Wrote {export_campaign(rows, format_, path)} calculations to {path}"
+    written = export_campaign(rows, format_, path)
+    return f"Wrote {counted(written, 'calculation')} to {path}"
 
 
 def _rows(reader: CampaignReader) -> list[ExportRow]:

@@ -11,6 +11,7 @@ from leadline.flows.spec_changes import enrol
 from leadline.flows.store_of import open_for, store_folder
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.known import check_fingerprint, read_known, store_known
+from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.store import Store
 
@@ -44,8 +45,8 @@ def import_file(store: Store, parts: Parts, file: PoolFile, known: KnownSpec) ->
     in_pool = sum(each in file.rows for each in structures)
     store.log(name, IMPORTED, digest, {"structures": structures, "drops": dict(found.drops.counts)})
     return (
-        f"Imported {len(structures)} results from {path.name}, {in_pool} of them candidates of "
-        f"the pool{dropped}"
+        f"Imported {counted(len(structures), 'result')} from {path.name}, {in_pool} of them "
+        f"candidates of the pool{dropped}"
     )
 
 

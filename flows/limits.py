@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from statistics import median
+
+from leadline.tasks.errors import InputError
+from leadline.tasks.report.formatting import counted
 
 MARGIN = 1.5
 """A calculation is taken to need this many times the median of the finished ones."""
@@ -31,6 +35,20 @@ class RunLimits:
     begun: float = field(default_factory=time.monotonic)
     durations: list[float] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Refuse a time in which nothing can be done.
+
+        Raises
+        ------
+        InputError
+            If the hours are none.
+        """
+        if self.hours is not None and not 0 < self.hours < math.inf:
+            raise InputError(
+                f"--hours: found {self.hours:g}; allowed: more than 0, e.g. 0.5 for half an hour. "
+                "Without it a run takes the time that it needs"
+            )
+
     def room(self) -> int | None:
         """Return how many calculations this run may still start; None without a limit."""
         if self.hours is not None and self._left() < self._expected():
@@ -40,7 +58,8 @@ class RunLimits:
     def reached(self) -> str:
         """Return why this run starts nothing more, in words, or an empty string."""
         if self.calculations is not None and self.started >= self.calculations:
-            return f"this run's {self.calculations} calculations are done"
+            verb = "is" if self.calculations == 1 else "are"
+            return f"this run's {counted(self.calculations, 'calculation')} {verb} done"
         if self.hours is not None and self._left() < self._expected():
             return f"another calculation would not end within this run's {self.hours:g} hours"
         return ""

@@ -41,6 +41,7 @@ from leadline.tasks.recording import (
     structure_record,
     surrogate_record,
 )
+from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.records import (
     ArtefactRef,
     Calculation,
@@ -107,7 +108,9 @@ class Loop:
         self.book.unlink(self.bench.recipe.id, self.bench.fingerprint)
         left = self.book.unended
         if left:
-            self.watcher.note(f"carrying on {len(left)} calculations that an earlier run left")
+            self.watcher.note(
+                f"carrying on {counted(len(left), 'calculation')} that an earlier run left"
+            )
         self.dispatching.add((each, self._formula(each.structure)) for each in left)
         self._queue()
         self.calculate()
@@ -125,7 +128,7 @@ class Loop:
         with self.ledger.timed("learning"):
             self.learned = self.steps.do(
                 "learn",
-                f"learn from {len(training)} labels",
+                f"learn from {counted(len(training), 'label')}",
                 lambda: learn(bench.pool, training, bench.learning, self.learned),
             )
             self.outlook = pool_outlook(
@@ -206,6 +209,7 @@ class Loop:
             reason=reason,
             pool=len(self.bench.pool),
             waiting=self.dispatching.stuck,
+            problem=self.bench.problem,
         )
 
     def show(self) -> None:

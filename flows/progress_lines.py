@@ -7,6 +7,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Self, TextIO
 
+from leadline.tasks.report.formatting import counted
+
 if TYPE_CHECKING:
     from leadline.flows.progress import Progress
 
@@ -62,12 +64,13 @@ class Lines:
 
 def sentence(snapshot: Progress) -> str:
     """Return all that matters about a campaign in one line."""
-    limit = f" of {snapshot.limit:,}" if snapshot.limit else ""
+    spent = f"{snapshot.spent:,} of " if snapshot.limit else ""
+    spent += counted(snapshot.limit or snapshot.spent, "calculation")
     counts = ", ".join(f"{number:,} {state}" for state, number in snapshot.counts)
     parts = [
         f"{snapshot.campaign}, round {snapshot.round}",
         snapshot.message,
-        f"{snapshot.spent:,}{limit} calculations ({counts}) in a pool of {snapshot.pool:,}",
+        f"{spent} ({counts}) in a pool of {snapshot.pool:,}",
         _found(snapshot.found),
         snapshot.left_words,
         f"best {snapshot.best}" if snapshot.best else "",

@@ -33,6 +33,7 @@ from leadline.tasks.errors import (
 )
 from leadline.tasks.reconcile import WATCH_SECONDS, Difference, Reconciler
 from leadline.tasks.reconcile_rules import RULES
+from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.owner import host_of, is_gone, restarted_since
 from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.store.store import Store
@@ -83,8 +84,8 @@ def reconciled(name: str | None, gone: str | None, say: Say, seconds: float = WA
         names = [known_campaign(store, name).name] if name else None
         names = names or [each.name for each in store.campaigns()]
         reconciler = Reconciler(store, _roots(store, say), _person(), name=name, gone=gone)
-        count = f"{len(names)} campaign{'s' * (len(names) != 1)}"
-        say(f"{store.kind} in {store.location}: {count}, {reconciler.open} calculations not ended")
+        counts = f"{counted(len(names), 'campaign')}, {counted(reconciler.open, 'calculation')}"
+        say(f"{store.kind} in {store.location}: {counts} not ended")
         reconciler.watch(say, seconds)
         settled = _settle(reconciler.differences(), say, act=store.write)
         settled += _settle(_in_prefect(store, names, gone, say), say, act=store.write)

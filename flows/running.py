@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leadline.flows.lease import refuse_second_driver
+from leadline.flows.limits import RunLimits
 from leadline.flows.prefect_server import PrefectServer, prefect_server
 from leadline.flows.prefect_trouble import reason_of
 from leadline.flows.progress import ProgressDisplay
@@ -22,6 +23,7 @@ from leadline.tasks.errors import PrefectServerError, StoreError
 
 def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | None) -> None:
     """Run a campaign with a live display, and print what it came to."""
+    RunLimits(calculations, hours)  # refused before anything is started
     refuse_second_driver(spec)
     with prefect_server(meanwhile=_import_campaign) as server:
         from leadline.flows.campaign import campaign
@@ -68,7 +70,7 @@ def print_summary(summary: CampaignSummary, report: str) -> None:
     if summary.found:
         console.print(_table(summary))
     else:
-        console.print("Nothing found yet.")
+        console.print(f"Nothing found yet: {summary.nothing_found}.")
     console.print(
         f"Computed {summary.computed} of {summary.pool} candidates"
         + (f"; {summary.failed} in quarantine" if summary.failed else "")
@@ -91,16 +93,17 @@ def _table(summary: CampaignSummary) -> Table:
     table = Table(
         title=f"{summary.name}: {len(summary.found)} found", title_justify="left", box=None
     )
+    table.add_column("", justify="right")
     table.add_column("phase")
     table.add_column("space group")
     table.add_column("formation energy (eV/atom)" if hull else "value", justify="right")
     if hull:
         table.add_column("above hull (meV/atom)", justify="right")
     table.add_column("found by calculation", justify="right")
-    for each in summary.found:
+    for place, each in enumerate(summary.found, start=1):
         above = [f"{(each.energy_above_hull or 0.0) * 1e3:.2f}"] if hull else []
         nth = str(each.nth) if each.nth else "known"
-        table.add_row(each.formula, each.space_group, f"{each.value:.4f}", *above, nth)
+        table.add_row(str(place), each.formula, each.space_group, f"{each.value:.4f}", *above, nth)
     return table
 
 

@@ -53,6 +53,8 @@ class CampaignSummary:
         Calculations in quarantine.
     free
         Elements and imported results, which count against no budget.
+    nothing_found
+        Why nothing was found, in words; empty where something was.
     waiting
         Why a calculation waits for a person, by its id.
     """
@@ -69,6 +71,7 @@ class CampaignSummary:
     free: int = 0
     waiting: Mapping[str, str] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
+    nothing_found: str = ""
 
     @cached_property
     def entries(self) -> tuple[ComputedStructureEntry, ...]:

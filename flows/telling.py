@@ -7,15 +7,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pymatgen.core import Composition
+
 from leadline.flows.store_of import open_for
 from leadline.tasks.errors import InputError
 from leadline.tasks.recipes.recipe import UNITS
-from leadline.tasks.report.formatting import size
+from leadline.tasks.report.formatting import counted, size
 from leadline.tasks.store.owner import is_gone
 from leadline.tasks.store.records import Calculation, CampaignState, Proposal, StructureRecord
 from leadline.tasks.store.store import Store
 from leadline.tasks.viewing import CampaignReader, known_campaign
 
+SHORTEST = 4
+"""Characters of an id at least; a number with fewer digits is that of a find."""
 MANY = 3
 """More structures than this are listed by a line each."""
 
@@ -50,7 +54,8 @@ def show_words(name: str, wanted: str) -> str:
         found = [each for each in reader.book.proposals if _meant(reader, each, wanted)]
         if not found:
             raise InputError(
-                f"campaign {name!r} has proposed no structure with id or formula {wanted!r}; "
+                f"campaign {name!r} has {counted(len(reader.assessment.finds), 'find')}, and has "
+                f"proposed no structure with id or formula {wanted!r}; "
                 "the report and `leadline export` list what it has"
             )
         if len(found) > MANY:
@@ -98,9 +103,9 @@ def _words(status: Mapping[str, Any]) -> str:
     lines = [
         f"{status['name']}: {status['state']}",
         f"  {status['reason']}" if status["reason"] else "",
-        f"  {status['computed']} of {status['pool']} candidates computed in {status['rounds']} "
-        f"rounds; {status['running']} running, {status['waiting']} waiting, "
-        f"{status['quarantined']} in quarantine",
+        f"  {status['computed']} of {status['pool']} candidates computed in "
+        f"{counted(status['rounds'], 'round')}; {status['running']} running, "
+        f"{status['waiting']} waiting, {status['quarantined']} in quarantine",
         f"  found: {', '.join(each['formula'] for each in status['found']) or 'nothing yet'}",
         f"  expected to be missing: {missed:.2f}" if missed is not None else "",
         f"  store: {status['store']}",
@@ -109,14 +114,26 @@ def _words(status: Mapping[str, Any]) -> str:
 
 
 def _meant(reader: CampaignReader, proposal: Proposal, wanted: str) -> bool:
-    structure = reader.book.structures[proposal.structure]
-    long_enough = len(wanted) >= 4
-    return structure.formula == wanted or (
-        long_enough
-        and (
-            proposal.structure.startswith(wanted) or (proposal.calculation or "").startswith(wanted)
-        )
-    )
+    if len(wanted) < SHORTEST and wanted.isdecimal():
+        return proposal.structure == _find(reader, int(wanted))
+    if reader.book.structures[proposal.structure].formula == _reduced(wanted):
+        return True
+    ids = (proposal.structure, proposal.calculation or "")
+    return len(wanted) >= SHORTEST and any(each.startswith(wanted) for each in ids)
+
+
+def _find(reader: CampaignReader, number: int) -> str | None:
+    """Return the structure of a find by its place in the table that a run ends with."""
+    finds = reader.assessment.finds
+    return finds[number - 1].answer.structure if 0 < number <= len(finds) else None
+
+
+def _reduced(wanted: str) -> str:
+    """Return a formula as records have it, in whatever order or multiple it was written."""
+    try:
+        return str(Composition(wanted).reduced_formula)
+    except ValueError:  # no formula, but perhaps an id
+        return wanted
 
 
 def _listed(reader: CampaignReader, found: Sequence[Proposal], wanted: str) -> str:
@@ -133,10 +150,9 @@ def _listed(reader: CampaignReader, found: Sequence[Proposal], wanted: str) -> s
         told = "" if value is None else f"{value:10.5f}"
         told += "" if above is None else f"{above * 1e3:9.2f} meV/atom above the hull"
         state = record.state if record else "not queued"
-        return (
-            f"  {structure.id[:12]}  {structure.space_group:<10} {structure.sites:>3} atoms  "
-            f"round {proposal.round:<3} {state:<11} {told}".rstrip()
-        )
+        atoms = counted(structure.sites, "atom")
+        round_ = f"round {proposal.round:<3} {state:<11} {told}".rstrip()
+        return f"  {structure.id[:12]}  {structure.space_group:<10} {atoms:>9}  {round_}"
 
     ordered = sorted(found, key=lambda each: assessment.above_hull.get(each.structure, math.inf))
     tell = f"`leadline show {reader.campaign.name} ID` tells all of one"
@@ -147,7 +163,7 @@ def _shown(reader: CampaignReader, proposal: Proposal) -> str:
     structure = reader.book.structures[proposal.structure]
     record = reader.book.calculations.get(proposal.calculation or "")
     lines = [
-        f"{structure.formula}  {structure.space_group}  {structure.sites} atoms",
+        f"{structure.formula}  {structure.space_group}  {counted(structure.sites, 'atom')}",
         f"  structure     {structure.id}",
         f"  from          {_pairs(structure.provenance)}",
         *_relations(structure),
@@ -182,7 +198,7 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
     yield f"  recipe        {record.recipe['name']} {_pairs(record.recipe['settings'])}"
     yield f"  state         {record.state}"
     if record.energy is not None:
-        yield f"  energy        {record.energy:.6f} eV in {record.steps} ionic steps"
+        yield f"  energy        {record.energy:.6f} eV in {counted(record.steps, 'ionic step')}"
     value = reader.assessment.values.get(record.structure)
     above = reader.assessment.above_hull.get(record.structure)
     if above is not None and value is not None:

@@ -13,6 +13,7 @@ from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster
 from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.recording import calculation_of, structure_record
+from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.store.store import Store
@@ -40,7 +41,7 @@ def try_one_candidate(
     energy = "no energy" if record.energy is None else f"{record.energy / sites:.4f} eV/atom"
     found.fine(
         "try one",
-        f"{candidate.formula}: {energy} in {record.steps} steps, "
+        f"{candidate.formula}: {energy} in {counted(record.steps, 'step')}, "
         f"{record.times.get('wall', 0.0):.1f} s in the engine, {time.monotonic() - start:.1f} s in "
         "all; kept for the campaign",
     )

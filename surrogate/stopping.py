@@ -9,6 +9,8 @@ Evidence = dict[str, float | int | None]
 
 TRUSTED_Z = (0.5, 2.0)
 """Spread of (answer - mean) / sd, of predictions made before the answer, that is believed."""
+HONEST_Z = 1.3
+"""Up to this spread the stated uncertainties are as good as they can be known to be."""
 TRUSTED_LABELS = 20
 """Predictions that must have been answered before their spread says anything."""
 
@@ -148,7 +150,7 @@ def barren(limits: Limits, progress: Progress) -> Verdict | None:
         True,
         "rounds_without_discovery",
         {"barren_rounds": progress.barren_rounds, "limit": limit},
-        f"The last {progress.barren_rounds} rounds found nothing new. " + _left(progress),
+        f"The last {_rounds(progress.barren_rounds)} found nothing new. " + _left(progress),
     )
 
 
@@ -168,7 +170,8 @@ def few_missed(limits: Limits, progress: Progress) -> Verdict | None:
         },
         f"The model expects {missed:.2f} finds among the {progress.unknown} candidates not "
         f"calculated, fewer than the {limit:g} asked for. Its {progress.predictions} predictions "
-        f"made before the answers were off by {progress.z_spread:.2f} times their stated spread.",
+        f"made before the answers were off by {progress.z_spread:.2f} times their stated spread."
+        + _doubt(progress.z_spread),
     )
 
 
@@ -189,6 +192,21 @@ RULES: Iterable[Callable[[Limits, Progress], Verdict | None]] = (
     barren,
     few_missed,
 )
+
+
+def _rounds(number: int) -> str:
+    return "round" if number == 1 else f"{number} rounds"
+
+
+def _doubt(z_spread: float | None) -> str:
+    """Return how far to trust what a model expects whose predictions were off by so much."""
+    if z_spread is None or z_spread <= HONEST_Z:
+        return ""
+    return (
+        " Its uncertainties are thus too small, and more may be missing than it expects: take this "
+        "stop as a good place to look, not as proof. To go on, set a smaller stop.expected_missed "
+        "(null switches the rule off); the report lists what may still be missing."
+    )
 
 
 def _left(progress: Progress) -> str:

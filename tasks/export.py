@@ -9,10 +9,12 @@ written under a temporary name and renamed: no half-written export is ever seen.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,9 @@ from ase.io import write
 from pymatgen.io.cif import CifWriter
 
 from leadline.tasks.engines.atoms import to_atoms
-from leadline.tasks.errors import InputError
+from leadline.tasks.errors import InputError, WriteError
 from leadline.tasks.structures import from_plain
+from leadline.tasks.writing import explained_writing
 
 Plain = Mapping[str, Any]
 
@@ -108,6 +111,8 @@ def export_campaign(rows: Iterable[ExportRow], format: str, path: Path) -> int:
     InputError
         If the format is not known, there is nothing to write, the folder of the
         path is missing, or the folder for ``cif`` is taken.
+    WriteError
+        If the disk is full, or the folder may not be written to.
     """
     writer = FORMATS.get(format)
     if writer is None:
@@ -116,14 +121,34 @@ def export_campaign(rows: Iterable[ExportRow], format: str, path: Path) -> int:
     if not all_rows:
         raise InputError("there is nothing to export: no calculation has an answer yet")
     _check_place(path, folder=format == "cif")
-    room = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        written = room / f"export{path.suffix}"
-        writer(all_rows, written)
-        written.replace(path)
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
+    with explained_writing(path):
+        room = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            written = room / f"export{path.suffix}"
+            with _explained_database(path):
+                writer(all_rows, written)
+            _sync(written)
+            written.replace(path)
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
     return len(all_rows)
+
+
+@contextmanager
+def _explained_database(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of a disk into an error for people: it is no OSError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise WriteError(
+            f"{path} cannot be written: {error}; free some space, and run again"
+        ) from error
+
+
+def _sync(written: Path) -> None:
+    for each in [*written.iterdir()] if written.is_dir() else [written]:
+        with each.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def _check_place(path: Path, folder: bool) -> None:

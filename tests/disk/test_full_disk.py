@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 from small_disk import KB, SmallDisk, mounted
 
 from leadline.flows.writing import write_whole
@@ -24,8 +25,10 @@ from leadline.tasks.candidates.table import source
 from leadline.tasks.compute.attempt import Standing, State, inspect
 from leadline.tasks.compute.worker import run_calculation
 from leadline.tasks.errors import StoreError, WriteError
+from leadline.tasks.export import ExportRow, export_campaign
 from leadline.tasks.store.records import Calculation, CalculationState, Campaign
 from leadline.tasks.store.store import open_store
+from leadline.tasks.structures import to_plain
 
 ORDERINGS = {"elements": ["Cu", "Au"], "lattice": "fcc", "max_atoms": 8}
 
@@ -142,6 +145,26 @@ def test_features_are_whole_or_not_there(disk: SmallDisk, tmp_path: Path) -> Non
     table, _ = pool_features(pool, chosen, folder)
     again, _ = pool_features(pool, chosen, tmp_path / "features")
     assert np.array_equal(table.features, again.features)
+
+
+@pytest.mark.parametrize("format_", ["extxyz", "ase-db", "cif", "json"])
+def test_an_export_that_has_no_room_leaves_the_earlier_one(disk: SmallDisk, format_: str) -> None:
+    plain = to_plain(bulk_copper())
+    rows = [ExportRow(f"{n:064x}", "c", "Cu", plain, None, -3.5) for n in range(200)]
+    path = disk.path / "export"
+    if format_ != "cif":
+        path.write_text("the first")
+    before = names(disk.path)
+    disk.fill(leave=16 * KB)
+    with pytest.raises(WriteError, match=r"export cannot be written: .*free some space, and run"):
+        export_campaign(rows, format_, path)
+    disk.clear()
+    assert names(disk.path) == before
+    assert export_campaign(rows, format_, path) == 200
+
+
+def bulk_copper() -> Structure:
+    return Structure(Lattice.cubic(3.6), ["Cu"], [[0, 0, 0]])
 
 
 def test_a_report_that_has_no_room_leaves_the_earlier_one(disk: SmallDisk) -> None:

@@ -184,6 +184,16 @@ def test_an_unknown_campaign_is_told_with_those_that_there_are(
     assert "there is no campaign 'gone' in " in said.err
 
 
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf"])
+def test_hours_in_which_nothing_can_be_done_are_refused(
+    command: Command, campaign_file: WriteFile, hours: str
+) -> None:
+    said = command("run", campaign_file(), f"--hours={hours}")
+    assert said.code == 2
+    assert "--hours: found " in said.err
+    assert "allowed: more than 0, e.g. 0.5 for half an hour" in said.err
+
+
 def test_init_writes_a_file_once_that_check_accepts(command: Command, tmp_path: Path) -> None:
     assert command("init", "mine").out.startswith("Wrote mine.yaml. Next: leadline check")
     assert "name: mine\n" in (tmp_path / "mine.yaml").read_text()

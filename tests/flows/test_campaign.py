@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymatgen.core import Composition
 from pymatgen.entries.computed_entries import ComputedStructureEntry
 
 from leadline.flows.campaign import campaign
@@ -90,7 +91,9 @@ def test_a_campaign_is_run_told_shown_reported_and_exported(
     assert (status["state"], status["computed"], status["pool"]) == ("stopped", 12, 29)
     assert status["found"]
     assert command("status").out.startswith("small: stopped")
+    assert " rounds; 0 running" in command("status").out
     _is_shown(command, status["found"][0])
+    _is_shown_by_number_and_in_any_order(command, status["found"][0])
     page = tmp_path / "page.html"
     assert command("report", "small", "--out", page).code == 0
     assert page.read_text().startswith("<!doctype html>")
@@ -98,10 +101,48 @@ def test_a_campaign_is_run_told_shown_reported_and_exported(
         said = command("export", "small", "--format", format_)
         assert said.out == f"Wrote 14 calculations to small{ending}\n"
         assert (tmp_path / f"small{ending}").stat().st_size > 0
+    _is_replaced_by_force_alone(command, tmp_path / "small.json")
     assert command("export", "small", "--format", "cif", "--out", "cifs").code == 0
     assert len(list((tmp_path / "cifs").glob("*.cif"))) == 14
     again = command("run", file)
     assert (again.code, "Stopped: " in again.out) == (0, True)
+
+
+def _is_shown_by_number_and_in_any_order(command: Command, found: dict[str, Any]) -> None:
+    by_number = command("show", "small", "1").out
+    assert f"structure     {found['structure']}" in by_number
+    assert "(1 find)" not in command("show", "small", "99").err
+    assert "has proposed no structure" in command("show", "small", "99").err
+    amounts = Composition(found["formula"]).get_el_amt_dict()
+    backwards = "".join(f"{each}{int(amounts[each]) * 2}" for each in reversed(amounts))
+    shown = command("show", "small", backwards)
+    assert (shown.code, found["structure"][:12] in shown.out) == (0, True), shown
+    assert "1 atoms" not in command("show", "small", "Cu").out
+
+
+def _is_replaced_by_force_alone(command: Command, path: Path) -> None:
+    path.write_text("mine")
+    refused = command("export", "small", "--format", "json")
+    assert refused.code == 2
+    assert f"{path.name} is there already; --force replaces it" in refused.err
+    assert path.read_text() == "mine"
+    assert command("export", "small", "--format", "json", "--force").code == 0
+    assert path.read_text() != "mine"
+
+
+def test_a_search_that_finds_nothing_says_how_far_the_lowest_was(
+    command: Command, campaign_file: WriteFile
+) -> None:
+    immiscible = {"source": "orderings", "lattice": "fcc", "elements": ["Ag", "Cu"], "max_atoms": 2}
+    stop = {"expected_missed": None, "calculations": 1}
+    file = campaign_file(candidates=[immiscible], start={"random": 1}, stop=stop)
+    ran = command("run", file)
+    assert ran.code == 0, ran.err
+    assert (
+        "Nothing found yet: no candidate that was computed has a negative formation energy; "
+        "the lowest, "
+    ) in ran.out
+    assert "meV/atom above the hull, and up to 1 counts as found." in ran.out
 
 
 def _is_shown(command: Command, found: dict[str, Any]) -> None:
@@ -122,8 +163,8 @@ def test_a_run_goes_as_far_as_its_limits_and_the_next_goes_on(
     first = command("run", file, "--calculations", 5)
     assert "Resting: This run's 5 calculations are done." in first.out
     assert _state(command)["computed"] == 3  # beside the two elements
-    none = command("run", file, "--hours", 0)
-    assert "Another calculation would not end within this run's 0 hours" in none.out
+    none = command("run", file, "--hours", 1e-6)
+    assert "Another calculation would not end within this run's 1e-06 hours" in none.out
     assert _state(command)["computed"] == 3
     assert "Stopped: " in command("run", file).out
     assert (_state(command)["state"], _state(command)["computed"]) == ("stopped", 12)

@@ -30,7 +30,11 @@ def test_without_an_answer_the_search_goes_on_with_its_evidence() -> None:
     [
         (Limits(calculations=40), "calculations", "40 of 40 calculations"),
         (Limits(hours=1.5), "hours", "2.00 of 1.5 hours"),
-        (Limits(rounds_without_discovery=1), "rounds_without_discovery", "1 rounds found nothing"),
+        (
+            Limits(rounds_without_discovery=1),
+            "rounds_without_discovery",
+            "last round found nothing",
+        ),
         (Limits(expected_missed=3.5), "expected_missed", "expects 3.00 finds among the 100"),
     ],
 )
@@ -51,6 +55,15 @@ def test_each_rule_stops_at_its_limit_and_says_so(limits: Limits, rule: str, wor
 )
 def test_no_rule_stops_before_its_limit(limits: Limits) -> None:
     assert not verdict(limits, MIDWAY).stop
+
+
+@pytest.mark.parametrize(("z", "doubted"), [(0.8, False), (1.26, False), (1.76, True)])
+def test_a_stop_by_a_model_that_is_too_sure_says_how_far_to_trust_it(
+    z: float, doubted: bool
+) -> None:
+    answer = verdict(Limits(expected_missed=3.5), replace(MIDWAY, z_spread=z))
+    assert answer.stop
+    assert ("more may be missing than it expects" in answer.words) is doubted
 
 
 def test_an_empty_pool_ends_every_search() -> None:
