@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -12,11 +13,15 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import psutil
+from database import Database
 from plan import Step
-from stage import LAST_WORDS, PATIENCE, Stage
+from small_disk import KB
+from stage import LAST_WORDS, LOOK, PATIENCE, Stage, Trouble
 
 T = TypeVar("T")
 Fault = Callable[[Stage, Step], str]
+AWAY, NO_ROOM = "does not answer", "free some space"
+"""What a driver says that ends of a database that is away, or of a full disk."""
 
 
 def kill_driver(stage: Stage, step: Step) -> str:
@@ -44,7 +49,7 @@ def kill_stopped_driver(stage: Stage, step: Step) -> str:
 
 def kill_driver_in_its_start(stage: Stage, step: Step) -> str:
     stage.kill_driver()
-    stage.ensure_driver()
+    stage.ensure_driver(cold=True)
     seconds = step.draw * 10
     time.sleep(seconds)
     stage.kill_driver()
@@ -53,7 +58,7 @@ def kill_driver_in_its_start(stage: Stage, step: Step) -> str:
 
 def interrupt_in_its_start(stage: Stage, step: Step) -> str:
     stage.kill_driver()
-    stage.ensure_driver()
+    stage.ensure_driver(cold=True)
     time.sleep(step.draw * 10)
     return f"after {step.draw * 10:.1f} s {_asked(stage, signal.SIGINT)}"
 
@@ -126,8 +131,7 @@ def cut_result(stage: Stage, step: Step) -> str:
         stage.results.pop(result.calculation)
     stage.damaged.add((result.calculation, result.attempt))
     file = folder / f"attempt-{result.attempt}" / "result.json"
-    text = file.read_bytes()
-    file.write_bytes(text[: int(len(text) * step.draw)])
+    os.truncate(file, int(file.stat().st_size * step.draw))
     kind = "new" if new else "recorded"
     return f"the driver was killed, and the {kind} result of {result.calculation[:8]} cut short"
 
@@ -161,6 +165,67 @@ def kill_scheduler(stage: Stage, step: Step) -> str:
     assert stage.yard is not None
     stage.yard.scheduler.kill()
     return "the Dask scheduler was killed, and another started"
+
+
+def cut_off_worker(stage: Stage, step: Step) -> str:
+    assert stage.yard is not None
+    line = stage.yard.line
+    return _lasting(stage, step, line.cut, line.mend, "a worker was cut off from its scheduler")
+
+
+def silence_worker(stage: Stage, step: Step) -> str:
+    assert stage.yard is not None
+    line = stage.yard.line
+    what = "nothing came from a worker to its scheduler, nor back,"
+    return _lasting(stage, step, line.hush, line.mend, what)
+
+
+def stop_database(stage: Stage, step: Step) -> str:
+    server = _database(stage).server
+    what = "the database was stopped"
+    return _troubled(stage, step, server.pause, server.resume, what, AWAY)
+
+
+def kill_database(stage: Stage, step: Step) -> str:
+    server = _database(stage).server
+    return _troubled(stage, step, server.kill, server.start, "the database was killed", AWAY)
+
+
+def cut_database(stage: Stage, step: Step) -> str:
+    line = _database(stage).line
+    what = "the connections to the database were cut"
+    return _troubled(stage, step, line.cut, line.mend, what, AWAY)
+
+
+def silence_database(stage: Stage, step: Step) -> str:
+    line = _database(stage).line
+    what = "nothing came from the database, nor to it,"
+    return _troubled(stage, step, line.hush, line.mend, what, AWAY)
+
+
+def fill_disk(stage: Stage, step: Step) -> str:
+    """Take all room but little; who ends meanwhile may find none to say so in the engines' log."""
+    disk = stage.disk
+    assert disk is not None
+
+    def fill() -> None:
+        for _ in range(100):
+            with suppress(OSError):  # others took room between its look and its grab
+                disk.fill(leave=int(step.draw * 10) * 4 * KB)
+                return
+        stage.wrong("the disk could not be filled")
+
+    def clear() -> None:
+        disk.clear()
+        told = {
+            (line["calculation"], int(line["attempt"]))
+            for line in stage.engine_log()
+            if line["event"] == "end"
+        }
+        ran = {(each.calculation, each.attempt) for _, each in stage.attempts()}
+        stage.unguarded |= ran - told
+
+    return _troubled(stage, step, fill, clear, "the disk was full", NO_ROOM)
 
 
 def kill_driver_for_long(stage: Stage, step: Step) -> str:
@@ -201,6 +266,13 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "second driver": second_driver,
         "stop scheduler": stop_scheduler,
         "kill scheduler": kill_scheduler,
+        "cut off worker": cut_off_worker,
+        "silence worker": silence_worker,
+        "stop database": stop_database,
+        "kill database": kill_database,
+        "cut database": cut_database,
+        "silence database": silence_database,
+        "fill disk": fill_disk,
         "kill driver for long": kill_driver_for_long,
         "stop Prefect server": stop_prefect_server,
         "kill Prefect server": kill_prefect_server,
@@ -213,7 +285,7 @@ def _there(stage: Stage, look: Callable[[], list[T]]) -> list[T]:
     driver, found = stage.ensure_driver(), look()
     deadline = time.monotonic() + PATIENCE
     while not found and driver.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(LOOK)
         found = look()
     return found
 
@@ -234,20 +306,59 @@ def _killed(found: Sequence[psutil.Process], step: Step, what: str) -> str:
 def _paused(stage: Stage, process: psutil.Process | None, step: Step, what: str) -> str:
     if process is None:
         return f"{what} could not be stopped: none is there"
-    with suppress(psutil.Error):
-        process.suspend()
-    end = Timer(step.seconds, _resume, [process])
-    end.start()
-    stage.timers.append(end)
+
+    def suspend() -> None:
+        with suppress(psutil.Error):
+            process.suspend()
+
+    def resume() -> None:
+        with suppress(psutil.Error):
+            process.resume()
+
+    return _lasting(stage, step, suspend, resume, f"{what}, process {process.pid}, was stopped")
+
+
+def _troubled(
+    stage: Stage,
+    step: Step,
+    begin: Callable[[], object],
+    end: Callable[[], object],
+    what: str,
+    words: str,
+) -> str:
+    """Do what a driver may end of, one such at a time, and undo it later."""
+    if stage.in_trouble:
+        return "another trouble lasts"
+    trouble = Trouble(words, since=stage.runs)
+    stage.troubles.append(trouble)
+
+    def over() -> None:
+        try:
+            end()
+        finally:
+            trouble.until = stage.runs
+            trouble.over.set()
+
+    return _lasting(stage, step, begin, over, what)
+
+
+def _lasting(
+    stage: Stage, step: Step, begin: Callable[[], object], end: Callable[[], object], what: str
+) -> str:
+    """Do something, and undo it later: at once before the next fault, or while that befalls."""
+    begin()
+    timer = Timer(step.seconds, end)
+    timer.start()
+    stage.timers.append(timer)
     if not step.overlaps:
-        end.join()
+        timer.join()
     still = ", and is so still" if step.overlaps else ""
-    return f"{what} was stopped for {step.seconds} s, process {process.pid}{still}"
+    return f"{what} for {step.seconds} s{still}"
 
 
-def _resume(process: psutil.Process) -> None:
-    with suppress(psutil.Error):
-        process.resume()
+def _database(stage: Stage) -> Database:
+    assert stage.database is not None
+    return stage.database
 
 
 def _asked(stage: Stage, number: signal.Signals, again_after: float | None = None) -> str:

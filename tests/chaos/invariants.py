@@ -28,6 +28,8 @@ LEGAL: dict[str, frozenset[str]] = {
     "quarantined": frozenset(),
 }
 """Which state of a calculation may follow which."""
+CONVERGED = 1e-5
+"""eV within which relaxations agree that take different ways to one minimum."""
 Labels = dict[str, tuple[str, float | None]]
 
 
@@ -130,6 +132,10 @@ def _attempted(stage: Stage, store: Store) -> Iterator[str]:
         states = [each.state for each in record.attempts]
         if any(each in ("claimed", "running", "done") for each in states[:-1]):
             yield f"{record.id} has attempts {states}"
+        for attempt in record.attempts:
+            before = attempt.continued_from
+            if before is not None and before["attempt"] >= attempt.number:
+                yield f"{record.id}: attempt {attempt.number} went on from {before}"
 
 
 def _one_engine_at_a_time(stage: Stage) -> Iterator[str]:
@@ -166,20 +172,42 @@ def _nothing_after_an_answer(stage: Stage) -> Iterator[str]:
 
 
 def _labelled(store: Store, undisturbed: Labels | None) -> Iterator[str]:
-    """The labels are those of an undisturbed run."""
+    """The labels are those of an undisturbed run.
+
+    A relaxation that went on from where a lost attempt had come takes another way to the
+    same minimum: its energy is the same to what ``fmax`` leaves open.
+    """
     found = labels(store)
-    if undisturbed is not None and found != undisturbed:
-        missing = {each[:8]: undisturbed[each] for each in undisturbed.keys() - found.keys()}
-        new = {each[:8]: found[each] for each in found.keys() - undisturbed.keys()}
-        other = {
-            each[:8]: (undisturbed[each], found[each])
-            for each in found.keys() & undisturbed.keys()
-            if found[each] != undisturbed[each]
-        }
+    if undisturbed is None:
+        return
+    missing = {each[:8]: undisturbed[each] for each in undisturbed.keys() - found.keys()}
+    new = {each[:8]: found[each] for each in found.keys() - undisturbed.keys()}
+    room = dict.fromkeys(_continued(store), CONVERGED)
+    other = {
+        each[:8]: (undisturbed[each], found[each])
+        for each in found.keys() & undisturbed.keys()
+        if not _agree(found[each], undisturbed[each], room.get(each, 0.0))
+    }
+    if missing or new or other:
         yield f"other labels than undisturbed: missing {missing}, instead {new}, changed {other}"
 
 
+def _continued(store: Store) -> Iterator[str]:
+    """Give the structures whose answer is that of a relaxation that went on."""
+    for record in store.by_state(State.DONE):
+        if record.attempts[-1].continued_from is not None:
+            yield record.structure
+
+
+def _agree(one: tuple[str, float | None], other: tuple[str, float | None], room: float) -> bool:
+    if one[1] is None or other[1] is None:
+        return one == other
+    return one[0] == other[0] and abs(one[1] - other[1]) <= room
+
+
 def _whole(stage: Stage) -> Iterator[str]:
+    if stage.database is not None:
+        return
     connection = sqlite3.connect(stage.store / "store.sqlite")
     try:
         (said,) = connection.execute("PRAGMA integrity_check").fetchone()

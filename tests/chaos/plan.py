@@ -44,13 +44,35 @@ SERVER_WEIGHTS: Mapping[str, int] = MappingProxyType(
 )
 """Faults of a Prefect server that the campaign has for itself."""
 YARD_WEIGHTS: Mapping[str, int] = MappingProxyType(
-    {"stop scheduler": 2, "kill scheduler": 2, "kill driver for long": 6}
+    {
+        "stop scheduler": 2,
+        "kill scheduler": 2,
+        "cut off worker": 4,
+        "silence worker": 3,
+        "kill driver for long": 6,
+    }
 )
-"""Faults of a Dask scheduler that stands beside the campaign."""
-OWN_SERVER = 0.25
+"""Faults of a Dask scheduler that stands beside the campaign, and of a worker's way to it."""
+DATABASE_WEIGHTS: Mapping[str, int] = MappingProxyType(
+    {"stop database": 5, "kill database": 5, "cut database": 5, "silence database": 3}
+)
+"""Faults of a database server, and of the way to it."""
+MORTAL = frozenset({"stop database", "kill database"})
+"""Those that hit the server itself, which then is no other campaign's."""
+DISK_WEIGHTS: Mapping[str, int] = MappingProxyType({"fill disk": 30})
+"""Faults of a disk so small that it can be filled."""
+OWN_SERVER = 0.15
 """Share of the plans whose campaign starts a Prefect server of its own."""
 YARD = 0.3
 """Share of the plans whose engines run on a Dask scheduler that outlives the driver."""
+DATABASE = 0.2
+"""Share of the plans whose records are kept by a database server."""
+DISK = 0.12
+"""Share of the plans that have a small disk, for all of their store or for calculations alone."""
+SKEWED = 0.5
+"""Share of the plans with a Dask scheduler where a worker's clock is an hour off."""
+COLD = 0.05
+"""Share of the drivers that start cold, beside those that are hit in their start."""
 STEADY = 0.2
 """Share of the plans that refill each free worker; they have no set of labels to compare."""
 BUDGET = 14
@@ -98,8 +120,16 @@ class Plan:
         Whether the campaign has a Prefect server for itself, which faults may hit.
     yard
         Whether the engines run on a Dask scheduler that outlives the driver.
+    skew
+        Seconds by which the clock of a worker on that scheduler is wrong.
+    database
+        Whether a database server keeps the records, and no file.
+    disk
+        What is on a small disk: the ``store``, the ``calculations``, or nothing.
     reader
         Whether a process reads the store all the time.
+    cold
+        The drivers, by number, that import all that they need themselves.
     steps
         What befalls it, in order.
     """
@@ -109,8 +139,17 @@ class Plan:
     mode: str
     own_server: bool
     yard: bool
+    skew: float
+    database: bool
+    disk: str
     reader: bool
+    cold: frozenset[int]
     steps: tuple[Step, ...]
+
+    @property
+    def own_database(self) -> bool:
+        """Whether a fault hits the database server itself."""
+        return any(step.fault in MORTAL for step in self.steps)
 
     def campaign(self) -> dict[str, Any]:
         """Return the campaign file's content."""
@@ -122,7 +161,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "static": {"engine": {"name": "moody-emt", "seconds": 0.5}},
         "relaxed": {
             "engine": {"name": "moody-emt", "seconds": 0.05},
-            "recipe": {"name": "relax", "fmax": 0.05},
+            # So tight that a relaxation that was cut and went on ends with the same energy.
+            "recipe": {"name": "relax", "fmax": 0.001},
         },
         "failing": {
             "engine": {
@@ -174,10 +214,14 @@ def drawn(seed: int) -> Plan:
     chance = random.Random(seed)
     own_server = chance.random() < OWN_SERVER
     yard = chance.random() < YARD
+    database = chance.random() < DATABASE
+    disk = chance.choice(("store", "calculations")) if chance.random() < DISK else ""
     weights = {
         **WEIGHTS,
         **(SERVER_WEIGHTS if own_server else {}),
         **(YARD_WEIGHTS if yard else {}),
+        **(DATABASE_WEIGHTS if database else {}),
+        **(DISK_WEIGHTS if disk else {}),
     }
     return Plan(
         seed=seed,
@@ -185,7 +229,11 @@ def drawn(seed: int) -> Plan:
         mode="steady" if chance.random() < STEADY else "batch",
         own_server=own_server,
         yard=yard,
+        skew=chance.choice((-3600.0, 3600.0)) if chance.random() < SKEWED else 0.0,
+        database=database,
+        disk=disk,
         reader=chance.random() < 0.5,
+        cold=frozenset(run for run in range(20) if chance.random() < COLD),
         steps=tuple(_step(chance, weights) for _ in range(chance.randint(3, 5))),
     )
 

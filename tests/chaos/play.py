@@ -13,7 +13,7 @@ from stage import Stage
 
 from leadline.tasks.store.records import CalculationState
 
-LOOK = 0.25
+LOOK = 0.5
 """Seconds between two looks of the reader."""
 
 
@@ -24,17 +24,27 @@ def play(stage: Stage, plan: Plan) -> None:
             lines = len(stage.engine_log()) + step.lines
             if not stage.wait_for_lines(lines):
                 stage.has_ended()
-                if stage.is_over or stage.faults:
+                if stage.faults or (not stage.in_trouble and stage.is_over):
                     stage.note(f"it ended here; left out: {step.fault} and what follows")
                     break
             time.sleep(step.pause)
             stage.note(FAULTS[step.fault](stage, step))
-        if stage.driver is not None or not stage.is_over:
-            stage.ensure_driver()
-            stage.await_end()
+        _end_in_peace(stage)
         for timer in stage.timers:
             timer.join()
         stage.collect()
+
+
+def _end_in_peace(stage: Stage) -> None:
+    """Let the campaign end; a driver that the last trouble ended has a successor."""
+    if stage.driver is None and stage.is_over:
+        return
+    stage.ensure_driver()
+    stage.await_end()
+    if stage.excused:
+        stage.await_calm()
+        stage.ensure_driver()
+        stage.await_end()
 
 
 @contextmanager
@@ -59,13 +69,16 @@ def _read(stage: Stage, ended: threading.Event) -> None:
     picked: dict[tuple[int, int], str] = {}
     done: dict[str, float | None] = {}
     while not ended.wait(LOOK):
-        if not stage.has_store:
+        if stage.in_trouble or not stage.has_store:
             continue
+        troubles = len(stage.troubles)
         try:
             with stage.opened() as store:
                 proposals = store.proposals("chaos")
                 records = store.by_state(CalculationState.DONE)
         except Exception as error:
+            if len(stage.troubles) > troubles:
+                continue
             stage.wrong(f"a reader was refused: {type(error).__name__}: {error}")
             continue
         now_picked = {(each.round, each.rank): each.structure for each in proposals}

@@ -6,67 +6,76 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from secrets import token_hex
-from threading import Timer
-from typing import Any
+from threading import Event, Timer
 
 import psutil
-import yaml
-from plan import HERE, PW_FAULTS, YARD_PROFILE
+from drivers import Driver, StageNursery, cold_start
+from layout import TOKEN, Layout
+from plan import YARD_PROFILE
 from yard import Yard
 
 from leadline.flows.server_register import Register
-from leadline.tasks.calculation import Result
 from leadline.tasks.compute import processes
-from leadline.tasks.compute.attempt_files import Running, is_signed_off, read_result, turns
+from leadline.tasks.compute.attempt_files import Running, is_signed_off
 from leadline.tasks.store.lock import HOLDER
 from leadline.tasks.store.records import CalculationState, CampaignState
 from leadline.tasks.store.store import Store, open_store
 
-PLUGINS = Path(__file__).parents[1] / "plugins" / "moody_emt"
-STAND_IN = Path(__file__).parents[1] / "plugins" / "stand_in_pw"
-MAIN = "from leadline.flows.cli import main; main()"
-TOKEN = "LEADLINE_CHAOS"
-"""Environment variable that all processes of one stage share."""
 PATIENCE = 300.0
 """Seconds after which a run that should end is taken to hang, on a loaded machine too."""
 
 INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
 """How a driver ends that was asked to before it had begun."""
+LOOK = 0.05
+"""Seconds between two looks at what is waited for."""
 LAST_WORDS = 20.0
 """Seconds that processes have to end after their driver."""
 
 
 @dataclass
-class Stage:
-    """A campaign's folder, its driver, and a log of what was done to it.
+class Trouble:
+    """What a driver may end of, with a sentence, until it is over.
 
     Parameters
     ----------
-    folder
-        Where everything is, but for a shared Prefect server.
-    campaign
-        Content of the campaign file.
-    prefect
-        Variables that name the Prefect server, or the home of one for itself.
+    words
+        Part of that sentence.
+    since, until
+        The first and the last driver that it befell, by number.
     """
 
-    folder: Path
-    campaign: Mapping[str, Any]
-    prefect: Mapping[str, str]
+    words: str
+    since: int
+    until: int = 10**6
+    over: Event = field(default_factory=Event)
+
+
+@dataclass
+class Stage(Layout):
+    """A campaign with its driver, and a log of what was done to it.
+
+    Parameters
+    ----------
+    cold
+        The drivers, by number, that start cold.
+    """
+
+    cold: frozenset[int] = frozenset()
+    nursery: StageNursery | None = None
+    """What forks the drivers that do not start cold; without it all do."""
     yard: Yard | None = None
     """The Dask scheduler that stands beside it, if the campaign uses one."""
-    token: str = field(default_factory=lambda: token_hex(8))
-    driver: subprocess.Popen[bytes] | None = None
+    driver: Driver | None = None
+    started: list[Driver] = field(default_factory=list)
     runs: int = 0
     asked: bool = False
     """Whether the driver was asked to end."""
+    excused: bool = False
+    """Whether the last driver ended of what was in its way, and said so."""
     said: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """What must not be: what was seen to be wrong on the way."""
@@ -78,44 +87,15 @@ class Stage:
     """Energies of the complete results that were seen in files, by calculation."""
     timers: list[Timer] = field(default_factory=list)
     """What is to be resumed later."""
+    troubles: list[Trouble] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
 
-    def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "tmp").mkdir()
-        (self.folder / "profiles").mkdir()
-        self._add_profile(HERE, {"kind": "local", "dashboard": None})
-        (self.folder / "pw-faults.json").write_text(json.dumps(dict(PW_FAULTS)))
-        self.file.write_text(yaml.safe_dump(dict(self.campaign)))
-
-    def open_yard(self) -> None:
+    def open_yard(self, skew: float) -> None:
         """Put up a Dask scheduler whose workers outlive the drivers."""
-        self.yard = Yard(self.folder, self.environment)
-        self._add_profile(YARD_PROFILE, self.yard.cluster)
-
-    def _add_profile(self, name: str, cluster: Mapping[str, object]) -> None:
-        site = {
-            "command": f"{sys.executable} {STAND_IN / 'stand_in_pw.py'}",
-            "pseudopotentials": str(STAND_IN / "pseudo"),
-        }
-        profile = {"cluster": dict(cluster), "engines": {"espresso": site}}
-        (self.folder / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(profile))
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "chaos.yaml"
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "store"
-
-    @property
-    def has_store(self) -> bool:
-        return (self.store / "store.sqlite").exists()
-
-    @property
-    def calculations(self) -> Path:
-        return self.store / "calculations"
+        unknown = {"LEADLINE_MONGODB_URI"}
+        environment = {n: v for n, v in self.environment.items() if n not in unknown}
+        self.yard = Yard(self.folder, environment, skew)
+        self.add_profile(YARD_PROFILE, self.yard.cluster)
 
     def note(self, words: str) -> None:
         """Write down what was done."""
@@ -127,49 +107,42 @@ class Stage:
         self.faults.append(words)
 
     def opened(self) -> Store:
-        """Open the store for reading."""
-        return open_store(None, self.store, write=False)
+        """Open the store for reading, once there is nothing in the way."""
+        self.await_calm()
+        uri = self.database.calm_uri if self.database else None
+        return open_store(uri, self.store, write=False)
+
+    def await_calm(self) -> None:
+        """Wait until nothing is in the way."""
+        for trouble in self.troubles:
+            trouble.over.wait()
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether something is in the way that a driver may end of."""
+        return any(not each.over.is_set() for each in self.troubles)
 
     # --- the driver
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
+    def start(self, *options: str, cold: bool = False) -> Driver:
         """Start a driver beside whatever runs, its words in a file of its own."""
         self.runs += 1
-        self.note(f"driver {self.runs} starts")
-        with (self.folder / f"driver-{self.runs}.log").open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-c", MAIN, "run", str(self.file), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-                env=self.environment,
-                start_new_session=True,
-            )
+        arguments = ["run", str(self.file), *options]
+        log = self.folder / f"driver-{self.runs}.log"
+        if cold or self.nursery is None or self.runs in self.cold:
+            self.note(f"driver {self.runs} starts, cold")
+            driver = cold_start(arguments, self.folder, log, self.environment)
+        else:
+            driver = self.nursery.start(arguments, self.folder, log)
+            self.note(f"driver {self.runs} starts")
+        self.started.append(driver)
+        return driver
 
-    def ensure_driver(self) -> subprocess.Popen[bytes]:
+    def ensure_driver(self, *, cold: bool = False) -> Driver:
         """Return the driver that runs; a new one if none does."""
         if self.driver is None:
-            self.driver, self.asked = self.start(), False
+            self.driver, self.asked = self.start(cold=cold), False
         return self.driver
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {n: v for n, v in os.environ.items() if not n.startswith(("PREFECT_", "COV_"))}
-        paths = [str(PLUGINS), kept.get("PYTHONPATH")]
-        return {
-            **kept,
-            **self.prefect,
-            TOKEN: self.token,
-            "LEADLINE_STORE": str(self.store),
-            "LEADLINE_PROFILES": str(self.folder / "profiles"),
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "STAND_IN_PW": str(self.folder / "pw-faults.json"),
-            "PYTHONFAULTHANDLER": "1",
-            "TMPDIR": str(self.folder / "tmp"),
-            "DO_NOT_TRACK": "1",
-            "OMP_NUM_THREADS": "1",
-        }
 
     def words(self, run: int) -> str:
         """Return what a driver said."""
@@ -183,7 +156,10 @@ class Stage:
         self.note(f"driver {self.runs} ended with {code}")
         words = self.words(self.runs)
         clean = (0, *INTERRUPTED) if self.asked else (0,)
-        if code not in clean or "Traceback" in words:
+        self.excused = code == 2 and any(
+            each.words in words and each.since <= self.runs <= each.until for each in self.troubles
+        )
+        if not (code in clean or self.excused) or "Traceback" in words:
             self.wrong(f"driver {self.runs} ended with {code} and said:\n{words[-1500:]}")
         return True
 
@@ -230,7 +206,7 @@ class Stage:
             if time.monotonic() > deadline:
                 self.wrong(f"driver {self.runs} starts no engine")
                 return False
-            time.sleep(0.02)
+            time.sleep(LOOK)
         return True
 
     @property
@@ -242,7 +218,11 @@ class Stage:
             return any(each.state is CampaignState.STOPPED for each in store.campaigns())
 
     def holder(self) -> int | None:
-        """Return the process that holds the store for writing."""
+        """Return the process that holds the store, or the campaign, for writing."""
+        if self.database is not None:
+            with self.opened() as store:
+                campaign = store.campaign("chaos")
+            return int(campaign.owner.split("/")[2]) if campaign and campaign.owner else None
         with suppress(OSError, ValueError, KeyError):
             return int(json.loads((self.store / HOLDER).read_text())["pid"])
         return None
@@ -254,27 +234,6 @@ class Stage:
         with self.opened() as store:
             return frozenset(each.id for each in store.by_state(CalculationState.DONE))
 
-    # --- what the engines left
-
-    def engine_log(self) -> list[dict[str, Any]]:
-        """Return the lines of the engines' own log."""
-        file = self.calculations / "engines.log"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines]
-
-    def attempts(self) -> Iterator[tuple[Path, Running]]:
-        """Return the folder of a calculation and who ran it, for each attempt."""
-        for folder in sorted(self.calculations.glob("*/turns")):
-            for running in turns(folder.parent):
-                yield folder.parent, running
-
-    def finished(self) -> Iterator[tuple[Path, Result]]:
-        """Return the folder of a calculation and its result, for each complete one."""
-        for folder, running in self.attempts():
-            result = read_result(folder, running.attempt)
-            if result is not None and result.complete:
-                yield folder, result
-
     def collect(self) -> None:
         """Remember which results stand complete in files now."""
         for _, result in self.finished():
@@ -285,25 +244,35 @@ class Stage:
     # --- processes
 
     def processes(self) -> list[psutil.Process]:
-        """Return what this stage started, whoever its parent is now, oldest first."""
+        """Return what this stage started, whoever its parent is now, oldest first.
+
+        Told by a variable, but for drivers that were forked: theirs is their nursery's.
+        """
+        mark = f"{TOKEN}={self.token}".encode()
+        pids = {each.pid for each in self.started if each.poll() is None}
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mark in environment.read_bytes():
+                    pids.add(int(environment.parent.name))
         found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, OSError):
-                if (
-                    process.pid != os.getpid()
-                    and process.status() != psutil.STATUS_ZOMBIE
-                    and process.environ().get(TOKEN) == self.token
-                ):
+        for pid in pids - {os.getpid()}:
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                if process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return sorted(found, key=_age)
 
     def workers(self) -> list[psutil.Process]:
         """Return the Dask workers."""
         if self.yard is not None:
-            children = _children(self.yard.nannies.pid)
-            return sorted(
-                (each for each in children if _runs(each, "--multiprocessing-fork")), key=_age
-            )
+            found = [
+                each
+                for each in _children(self.yard.nanny.pid)
+                if _runs(each, "--multiprocessing-fork")
+            ]
+            with suppress(psutil.Error):
+                found.append(psutil.Process(self.yard.elsewhere.pid))
+            return sorted(found, key=_age)
         return [each for each in self.processes() if _runs(each, "compute.local_worker")]
 
     def nurseries(self) -> list[psutil.Process]:
@@ -340,11 +309,15 @@ class Stage:
 
     def end_all(self) -> None:
         """End whatever is left."""
+        for timer in self.timers:
+            timer.join()
         if self.yard is not None:
             self.yard.close()
         processes.kill(self.processes())
-        if self.driver is not None:
-            self.driver.wait()
+        for driver in self.started:
+            driver.wait()
+        if self.nursery is not None:
+            self.nursery.close()
 
 
 def _age(process: psutil.Process) -> tuple[float, int]:

@@ -10,8 +10,17 @@ from pathlib import Path
 import invariants
 import pytest
 from faults import FAULTS
-from invariants import labels, violations
-from plan import HERE, SERVER_WEIGHTS, WEIGHTS, YARD_WEIGHTS, campaign, drawn
+from invariants import CONVERGED, _agree, labels, violations
+from plan import (
+    DATABASE_WEIGHTS,
+    DISK_WEIGHTS,
+    HERE,
+    SERVER_WEIGHTS,
+    WEIGHTS,
+    YARD_WEIGHTS,
+    campaign,
+    drawn,
+)
 from stage import Stage
 
 from leadline.tasks.calculation import Result
@@ -56,7 +65,8 @@ def said(stage: Stage, *lines: tuple[str, int]) -> None:
 
 def test_a_seed_is_the_same_plan_each_time_and_every_fault_is_known() -> None:
     assert drawn(7) == drawn(7) != drawn(8)
-    assert {*WEIGHTS, *SERVER_WEIGHTS, *YARD_WEIGHTS} == FAULTS.keys()
+    weights = (WEIGHTS, SERVER_WEIGHTS, YARD_WEIGHTS, DATABASE_WEIGHTS, DISK_WEIGHTS)
+    assert {name for table in weights for name in table} == FAULTS.keys()
     assert drawn(7).campaign()["compute"]["profile"] in (HERE, "yard")
 
 
@@ -101,6 +111,23 @@ def test_other_labels_are_seen(stage: Stage, store: Store) -> None:
     assert labels(store) == {}
     (found,) = (each for each in violations(stage, {"s": ("done", -1.0)}) if "labels" in each)
     assert "missing {'s': ('done', -1.0)}" in found
+
+
+def test_a_relaxation_that_went_on_may_differ_by_what_convergence_leaves_open(
+    stage: Stage, store: Store
+) -> None:
+    two = Calculation("b" * 64, "t", {}, {}, "f", campaign="chaos")
+    store.ensure_calculations([two])
+    store.claim(two.id, "somebody")
+    from_there = {"attempt": 1, "step": 3}
+    store.finish(
+        two.id, 1, Result(two.id, 1, converged=True, energy=-1.0, continued_from=from_there)
+    )
+    found = violations(stage, None)
+    assert f"{two.id}: attempt 1 went on from {from_there}" in found
+    assert not _agree(("done", -1.0), ("done", -1.0 + 1e-6), 0.0)
+    assert _agree(("done", -1.0), ("done", -1.0 + 1e-6), CONVERGED)
+    assert not _agree(("done", -1.0), ("quarantined", None), CONVERGED)
 
 
 def test_a_process_that_is_left_is_seen(stage: Stage, store: Store) -> None:

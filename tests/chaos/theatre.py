@@ -1,4 +1,8 @@
-"""Plays seeds, several at a time, on one laid-out Prefect home and one shared server."""
+"""Plays seeds, several at a time, on what is slow to start and can be shared.
+
+Shared are a laid-out Prefect home, a Prefect server, a database server, and the process
+from which drivers are forked; whatever a fault hits, a stage has for itself.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,27 @@ import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from database import Database
+from drivers import DriverNursery
 from invariants import Labels, labels, violations
+from java_server import JavaServer
+from layout import PLUGINS
 from plan import VARIANTS, Plan, campaign, drawn
 from play import play
+from small_disk import KB, mounted
 from stage import Stage
 
 from leadline.flows.loopback_server import HOST, Server
+
+DISK = 24_000 * KB
+"""Room of a small disk: twice what a campaign takes."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +44,16 @@ class Outcome:
 
     def __str__(self) -> str:
         plan = self.plan
-        head = f"seed {plan.seed}: {plan.variant}, {plan.mode}, " + (
-            "a Prefect server for itself" if plan.own_server else "the shared Prefect server"
+        head = ", ".join(
+            [
+                f"seed {plan.seed}: {plan.variant}, {plan.mode}",
+                "a Prefect server for itself" if plan.own_server else "the shared Prefect server",
+                *(["a Dask scheduler beside it"] if plan.yard else []),
+                *([f"a clock wrong by {plan.skew:g} s"] if plan.yard and plan.skew else []),
+                *(["a database server"] if plan.database else []),
+                *([f"{plan.disk} on a small disk"] if plan.disk else []),
+            ]
         )
-        head += ", a Dask scheduler beside it" if plan.yard else ""
         steps = [f"  {each}" for each in plan.steps]
         wrong = [f"  {each}" for each in self.wrong] or ["  nothing"]
         done = [f"  {each}" for each in self.said]
@@ -45,7 +64,15 @@ class Outcome:
 
 
 class Theatre:
-    """Plays seeds, several at a time, on one laid-out home and one shared Prefect server."""
+    """Plays seeds, several at a time.
+
+    Parameters
+    ----------
+    folder
+        Where all of them have a folder of their own.
+    jobs
+        How many are played at a time.
+    """
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self._folder = folder
@@ -53,6 +80,10 @@ class Theatre:
         self._played: dict[int, Future[Outcome]] = {}
         self._undisturbed: dict[str, Labels] = {}
         self._locks = {name: Lock() for name in VARIANTS}
+        plain = {**os.environ, "PYTHONPATH": str(PLUGINS), "DO_NOT_TRACK": "1"}
+        self._nursery = DriverNursery(folder / "nursery.log", plain | {"OMP_NUM_THREADS": "1"})
+        self._java: JavaServer | None = None
+        self._java_lock = Lock()
         self._home = folder / "home"
         _laid_out(self._home)
         shared = Path(shutil.copytree(self._home, folder / "shared"))
@@ -75,30 +106,65 @@ class Theatre:
         """End what runs."""
         self._pool.shutdown(cancel_futures=True)
         self._server.end()
+        self._nursery.close()
+        if self._java is not None:
+            self._java.stop()
 
     def _play(self, plan: Plan) -> Outcome:
         known = self._labels(plan.variant) if plan.mode == "batch" else None
-        stage = self._stage(f"seed-{plan.seed}", plan)
-        try:
-            if plan.yard:
-                stage.open_yard()
-            play(stage, plan)
-            wrong = violations(stage, known)
-        except Exception:
-            wrong = [*stage.faults, traceback.format_exc()]
-        finally:
-            stage.end_all()
+        with self._staged(plan) as stage:
+            try:
+                play(stage, plan)
+                wrong = violations(stage, known)
+            except Exception:
+                wrong = [*stage.faults, traceback.format_exc()]
+            if wrong and stage.disk is not None:
+                shutil.copytree(stage.disk.path, stage.folder / "disk-at-the-end")
         outcome = Outcome(plan, stage.said, wrong)
         (stage.folder / "outcome.txt").write_text(f"{outcome}\n")
         return outcome
 
-    def _stage(self, name: str, plan: Plan) -> Stage:
-        folder = self._folder / name
-        own = {"PREFECT_HOME": str(folder / "prefect")}
-        stage = Stage(folder, plan.campaign(), own if plan.own_server else self._shared)
-        if plan.own_server:
-            shutil.copytree(self._home, folder / "prefect")
-        return stage
+    @contextmanager
+    def _staged(self, plan: Plan) -> Iterator[Stage]:
+        """Set the stage of a plan; a test is skipped where what the plan needs is not here."""
+        folder = self._folder / f"seed-{plan.seed}"
+        folder.mkdir()
+        with ExitStack() as stack:
+            disk = stack.enter_context(mounted(folder / "disk", DISK)) if plan.disk else None
+            database = stack.enter_context(self._database(folder, plan)) if plan.database else None
+            stage = Stage(
+                folder,
+                plan.campaign(),
+                self._own_prefect(folder) if plan.own_server else self._shared,
+                database=database,
+                disk=disk,
+                on_disk=plan.disk,
+                cold=plan.cold,
+            )
+            stack.callback(stage.end_all)
+            stage.nursery = self._nursery.for_stage(stage.environment)
+            if plan.yard:
+                stage.open_yard(plan.skew)
+            yield stage
+
+    def _own_prefect(self, folder: Path) -> dict[str, str]:
+        return {"PREFECT_HOME": str(shutil.copytree(self._home, folder / "prefect"))}
+
+    @contextmanager
+    def _database(self, folder: Path, plan: Plan) -> Iterator[Database]:
+        server = _serving(folder) if plan.own_database else self._shared_java()
+        database = Database(server, f"seed-{plan.seed}")
+        try:
+            yield database
+        finally:
+            database.close()
+            if plan.own_database:
+                server.kill()
+
+    def _shared_java(self) -> JavaServer:
+        with self._java_lock:
+            self._java = self._java or _serving(self._folder)
+            return self._java
 
     def _labels(self, variant: str) -> Labels:
         """Return what an undisturbed run comes to, run once."""
@@ -106,12 +172,20 @@ class Theatre:
             if variant not in self._undisturbed:
                 folder = self._folder / f"undisturbed-{variant}"
                 stage = Stage(folder, campaign(variant), self._shared)
+                stage.nursery = self._nursery.for_stage(stage.environment)
                 stage.ensure_driver()
                 stage.await_end()
                 assert not stage.faults, stage.faults
                 with stage.opened() as store:
                     self._undisturbed[variant] = labels(store)
+                stage.end_all()
             return self._undisturbed[variant]
+
+
+def _serving(folder: Path) -> JavaServer:
+    server = JavaServer(folder)
+    server.start()
+    return server
 
 
 def _laid_out(home: Path) -> None:
