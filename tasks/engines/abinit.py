@@ -29,9 +29,9 @@ from leadline.tasks.engines.abinit_run import (
 from leadline.tasks.engines.abinit_settings import AbinitSettings
 from leadline.tasks.engines.engine import Engine, Knob
 from leadline.tasks.engines.moments import starting_moments
-from leadline.tasks.engines.potentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.program import command_line, run_program
 from leadline.tasks.engines.program_end import last_numbers, tail, text_of
+from leadline.tasks.engines.pseudopotentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.psp8 import read_psp8
 from leadline.tasks.engines.single_point import SinglePoints
 from leadline.tasks.errors import ConfigurationError

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from leadline.tasks.engines.k_mesh import MeshSettings
-from leadline.tasks.engines.potentials import PotentialFiles
+from leadline.tasks.engines.pseudopotentials import PotentialFiles
 
 Value = int | float | list[int | float]
 SMEARINGS = {

@@ -25,8 +25,8 @@ from leadline.tasks.engines.engine import Engine, Knob
 from leadline.tasks.engines.espresso_remedies import ladders
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
-from leadline.tasks.engines.potentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.program import command_line
+from leadline.tasks.engines.pseudopotentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.upf import Pseudopotential, read_upf
 from leadline.tasks.errors import ConfigurationError
 

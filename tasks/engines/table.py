@@ -16,6 +16,8 @@ ENGINES = {
     "espresso": "leadline.tasks.engines.espresso:EspressoEngine",
     "gpaw": "leadline.tasks.engines.gpaw:GpawEngine",
     "vasp": "leadline.tasks.engines.vasp:VaspEngine",
+    "chgnet": "leadline.tasks.engines.potentials.chgnet:ChgnetEngine",
+    "sevennet": "leadline.tasks.engines.potentials.sevennet:SevennetEngine",
     "replay": "leadline.tasks.engines.replay:ReplayEngine",
 }
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -256,6 +256,18 @@ VASP = Example(
         pseudopotentials=HERE / "plugins/stand_in_vasp/potentials",
     ),
 )
+CHGNET = Example(
+    name="chgnet",
+    settings={},
+    atoms=_rattled(bulk("NaCl", "rocksalt", a=5.6), 0.05),
+    changes={"model": "r2scan", "device": "cuda"},
+    lacks="Po",
+    # Networks compute in single precision.
+    force_tolerance=5e-3,
+    stress_tolerance=5e-4,
+    step=0.01,
+)
+SEVENNET = replace(CHGNET, name="sevennet", changes={"model": "7net-l3i5", "device": "cuda"})
 NEEDS_CUSTODIAN = [
     pytest.mark.skipif(find_spec("custodian") is None, reason="needs custodian: the extra vasp")
 ]
@@ -268,6 +280,15 @@ NEEDS_ABINIT = [
 ]
 NEEDS_TBLITE = [pytest.mark.skipif(find_spec("tblite") is None, reason="needs tblite")]
 NEEDS_GPAW = [pytest.mark.skipif(find_spec("gpaw") is None, reason="needs GPAW: the extra gpaw")]
+NEEDS_CHGNET = [
+    pytest.mark.skipif(find_spec("chgnet") is None, reason="needs CHGNet: the extra chgnet"),
+    # torch and its companions warn of each other
+    pytest.mark.filterwarnings("ignore"),
+]
+NEEDS_SEVENNET = [
+    pytest.mark.skipif(find_spec("sevenn") is None, reason="needs SevenNet: the extra sevennet"),
+    pytest.mark.filterwarnings("ignore"),
+]
 NEEDS_PW = [
     pytest.mark.espresso,
     pytest.mark.skipif(
@@ -283,6 +304,8 @@ COMPUTING = [
     pytest.param(TBLITE, id="ase-tblite", marks=NEEDS_TBLITE),
     pytest.param(GPAW, id="gpaw", marks=NEEDS_GPAW),
     pytest.param(VASP, id="vasp", marks=NEEDS_CUSTODIAN),
+    pytest.param(CHGNET, id="chgnet", marks=NEEDS_CHGNET),
+    pytest.param(SEVENNET, id="sevennet", marks=NEEDS_SEVENNET),
 ]
 
 
@@ -474,10 +497,13 @@ def test_stress_is_the_derivative_of_the_energy(
     assert stress == pytest.approx(numeric, abs=case.stress_tolerance)
 
 
-@pytest.mark.parametrize("module", ["engines.compute", *(f"engines.{name}" for name in ENGINES)])
+@pytest.mark.parametrize(
+    "module",
+    ["leadline.tasks.engines.compute", *(entry.partition(":")[0] for entry in ENGINES.values())],
+)
 def test_an_engine_loads_neither_prefect_nor_a_database_nor_torch(module: str) -> None:
     code = (
-        f"import sys; import leadline.tasks.{module}; "
+        f"import sys; import {module}; "
         "from leadline.tasks.recipes.table import RECIPES, recipe_class; "
         "[recipe_class(name) for name in RECIPES]; "
         "print(sorted({name.split('.')[0] for name in sys.modules}))"
