@@ -37,7 +37,7 @@ from leadline.tasks.errors import ConfigurationError
 
 PACKAGES = {"tblite": ("tblite.ase", "TBLite")}
 """Calculators that ASE does not know: name, which is the package's, to module and class."""
-OWN_ENGINES = frozenset({"abinit", "emt", "espresso", "gpaw", "vasp"})
+OWN_ENGINES = frozenset({"abinit", "cp2k", "emt", "espresso", "gpaw", "vasp"})
 """They have engines that know when they fail."""
 REFUSED = {
     "lammpslib": "its settings are commands",

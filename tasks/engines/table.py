@@ -12,6 +12,7 @@ from leadline.tasks.tables import named
 ENGINES = {
     "abinit": "leadline.tasks.engines.abinit:AbinitEngine",
     "ase": "leadline.tasks.engines.ase:AseEngine",
+    "cp2k": "leadline.tasks.engines.cp2k:Cp2kEngine",
     "emt": "leadline.tasks.engines.emt:EmtEngine",
     "espresso": "leadline.tasks.engines.espresso:EspressoEngine",
     "gpaw": "leadline.tasks.engines.gpaw:GpawEngine",

@@ -135,6 +135,42 @@ ABINIT = Example(
     stress_tolerance=0.5 * GPa,
     step=0.01,
 )
+CP2K = Example(
+    name="cp2k",
+    settings={
+        "basis_sets": {"He": "DZVP-MOLOPT-SR-GTH"},
+        "potentials": {"He": "GTH-PBE-q2"},
+        "cutoff": 400,
+        "kpts": [1, 1, 1],
+        "eps_scf": 1e-8,
+    },
+    # So dense that forces and stress are large: few electrons make it cheap.
+    atoms=_rattled(bulk("He", "bcc", a=2.4, cubic=True), 0.08),
+    changes={
+        "basis_sets": {"He": "SZV-MOLOPT-SR-GTH"},
+        "potentials": {"He": "GTH-PADE-q2"},
+        "basis_set_file": "BASIS_SET",
+        "potential_file": "POTENTIAL",
+        "cutoff": 500,
+        "rel_cutoff": 70,
+        "kspacing": 0.3,
+        "kpts": [3, 3, 3],
+        "xc": "PADE",
+        "smearing": "none",
+        "electronic_temperature": 500,
+        "eps_scf": 1e-6,
+        "eps_default": 1e-10,
+        "max_scf": 50,
+        "mixing": "PULAY_MIXING",
+        "alpha": 0.2,
+        "nbuffer": 4,
+        "bands": 2,
+    },
+    lacks="Xe",
+    force_tolerance=5e-3,
+    stress_tolerance=0.5 * GPa,
+    step=0.01,
+)
 LENNARD_JONES = Example(
     name="ase",
     settings={
@@ -278,6 +314,12 @@ NEEDS_ABINIT = [
         reason="needs abinit, and the psp8 files of the extra abinit",
     )
 ]
+NEEDS_CP2K = [
+    pytest.mark.skipif(
+        shutil.which("cp2k") is None or not Path("/usr/share/cp2k").is_dir(),
+        reason="needs Debian's cp2k and cp2k-data",
+    )
+]
 NEEDS_TBLITE = [pytest.mark.skipif(find_spec("tblite") is None, reason="needs tblite")]
 NEEDS_GPAW = [pytest.mark.skipif(find_spec("gpaw") is None, reason="needs GPAW: the extra gpaw")]
 NEEDS_CHGNET = [
@@ -300,6 +342,7 @@ COMPUTING = [
     pytest.param(EMT, id="emt"),
     pytest.param(ESPRESSO, id="espresso", marks=NEEDS_PW),
     pytest.param(ABINIT, id="abinit", marks=NEEDS_ABINIT),
+    pytest.param(CP2K, id="cp2k", marks=NEEDS_CP2K),
     pytest.param(LENNARD_JONES, id="ase"),
     pytest.param(TBLITE, id="ase-tblite", marks=NEEDS_TBLITE),
     pytest.param(GPAW, id="gpaw", marks=NEEDS_GPAW),
@@ -402,6 +445,7 @@ def _with_what_it_needs(name: str, key: str, value: Any) -> dict[str, Any]:
     needs: dict[str, dict[str, Any]] = {
         "kspacing": {"kpts": None},
         "user_kpoints_settings": {"kpts": None},
+        "basis_set_file": {"basis_sets": {"He": "DZVP-ALL-PADE"}},
         "starting_magnetization": {"nspin": 2},
         "tot_magnetization": {"nspin": 2},
         "initial_moments": {"spinpol": True} if name == "gpaw" else {"nsppol": 2},
