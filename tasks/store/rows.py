@@ -331,11 +331,13 @@ _RESTORE = (
     f"put a copy of it back in its place, without the {FILE}-wal and {FILE}-shm that stand "
     f"there, or rescue what is left by `sqlite3 {FILE} .recover`, or name another folder"
 )
+_FULL = (
+    "cannot grow: the disk is full",
+    "nothing of this step was kept; free some space and run again",
+)
 _CAUSES = {
-    "SQLITE_FULL": (
-        "cannot grow: the disk is full",
-        "nothing of this step was kept; free some space and run again",
-    ),
+    "SQLITE_FULL": _FULL,
+    "SQLITE_IOERR_SHMSIZE": _FULL,  # no room for the index of the log, store.sqlite-shm
     "SQLITE_CORRUPT": (
         "is damaged",
         _RESTORE,

@@ -86,6 +86,22 @@ def test_no_store_is_opened_for_writing_on_a_full_disk(disk: SmallDisk) -> None:
         open_store(directory=folder).close()
 
 
+def test_a_store_that_has_too_little_room_to_be_opened_says_so(disk: SmallDisk) -> None:
+    folder = disk.path / "store"
+    with open_store(directory=folder) as store:
+        store.create_campaign(Campaign("cu-au", {}))
+    refused = 0
+    for leave in range(0, 80 * KB, 4 * KB):
+        disk.fill(leave=leave)
+        try:
+            open_store(directory=folder).close()
+        except StoreError as error:
+            refused += 1
+            assert "disk is full" in str(error) or "No space left" in str(error)
+        disk.clear()
+    assert 0 < refused < 20
+
+
 def test_an_artefact_is_whole_or_not_there(disk: SmallDisk) -> None:
     with open_store(directory=disk.path / "store") as store:
         small = store.artefacts.put(b"small", "text/plain")
