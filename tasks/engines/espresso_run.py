@@ -32,7 +32,7 @@ NUMBERS = {
 """Last numbers of an output that go to the properties; moments in μB of the cell."""
 FROM_FILE = {"startingpot": "file"}
 """A later run starts from the density alone: symmetry, and with it the k-points, may change."""
-EDGES = r"highest occupied, lowest unoccupied level \(ev\):\s+(\S+)\s+(\S+)"
+EDGES = r"highest occupied, lowest unoccupied level \(ev\):\s+(-?[\d.]+)\s+(-?[\d.]+)"
 MOMENT = r"^\s*atom:?\s+\d+ .*\bmagn\s*[:=]\s*(\S+)"
 """A line of the moments per site, as pw.x 6 and 7 print it."""
 FACTORS = {"scf_residual": Rydberg}
