@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MG_SI = Path(__file__).parents[2] / "deploy/campaigns/mg-si.yaml"
-SMALL = ("recipe.name=static", "stop.calculations=4", "start.random=4", "stop.expected_missed=null")
+SMALL = {
+    "recipe": {"name": "static"},
+    "start": {"random": 4},
+    "stop": {"calculations": 4, "expected_missed": None},
+}
 NEED = {"memory": "500 MB", "walltime": "20 min"}
 
 
@@ -55,10 +59,14 @@ def finished(process: subprocess.Popen[str]) -> str:
     return out
 
 
-def until(true: Callable[[], object], seconds: float = 240) -> None:
+def until(
+    true: Callable[[], object], run: subprocess.Popen[str] | None = None, seconds: float = 240
+) -> None:
+    """Wait until something is true, while a run goes on."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
+        assert run is None or run.poll() is None, run.communicate()
         time.sleep(0.05)
 
 
@@ -83,17 +91,19 @@ def records(store: Path, name: str) -> list[Calculation]:
     shutil.which("pw.x") is None or shutil.which("mpirun") is None, reason="needs pw.x and mpirun"
 )
 def test_dft_on_a_queue_gives_the_same_labels_though_driver_and_job_are_killed(
-    leadline: Run, store: Path, slurm: Slurm, profile: Callable[..., None]
+    leadline: Run, store: Path, slurm: Slurm, profile: Callable[..., None], tmp_path: Path
 ) -> None:
     profile(need={**NEED, "ranks": 2})
-    changes = [word for each in (*SMALL, "compute.profile=queue") for word in ("--set", each)]
-    driver = leadline("run", MG_SI, *changes)
-    until(lambda: Counter(kind for kind, _ in events(store))["end"] >= 2)
+    file = tmp_path / "mg-si.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(MG_SI.read_text()), **SMALL}))
+    on_queue = ("--set", "compute.profile=queue")
+    driver = leadline("run", file, *on_queue)
+    until(lambda: Counter(kind for kind, _ in events(store))["end"] >= 2, driver)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     done = {each for kind, each in events(store) if kind == "end"}
-    second = leadline("run", MG_SI, *changes)
-    until(lambda: len({each for _, each in events(store)}) > len(done))
+    second = leadline("run", file, *on_queue)
+    until(lambda: len({each for _, each in events(store)}) > len(done), second)
     slurm.call("scancel", *slurm.jobs())
     assert "Computed 4 of 22 candidates" in finished(second)
     starts = Counter(each for kind, each in events(store) if kind == "start")
@@ -102,14 +112,13 @@ def test_dft_on_a_queue_gives_the_same_labels_though_driver_and_job_are_killed(
     assert all(starts[each.id] == 1 for each in found if len(each.attempts) == 1)
     jobs = {str(each.attempts[-1].where["job"]) for each in found}
     assert None not in jobs
-    until(lambda: not slurm.jobs(), 20)
-    _same_labels_alone(leadline, store.parent / "undisturbed", found)
+    until(lambda: not slurm.jobs(), seconds=20)
+    _same_labels_alone(leadline, file, store.parent / "undisturbed", found)
 
 
-def _same_labels_alone(leadline: Run, store: Path, found: list[Calculation]) -> None:
+def _same_labels_alone(leadline: Run, file: Path, store: Path, found: list[Calculation]) -> None:
     """Compute the same on this machine alone, without queue and MPI."""
-    changes = [word for each in SMALL for word in ("--set", each)]
-    finished(leadline("run", MG_SI, *changes, "--store", store))
+    finished(leadline("run", file, "--set", "compute.profile=local", "--store", store))
     alone = {each.id: each.energy for each in records(store, "mg-si")}
     assert alone.keys() == {each.id for each in found}
     for each in found:
@@ -130,13 +139,13 @@ def test_a_run_leaves_its_jobs_in_the_queue_and_the_next_takes_them_up(
         stop={"expected_missed": None, "calculations": 6},
     )
     driver = leadline("run", file)
-    until(lambda: len(slurm.jobs()) >= 2)
+    until(lambda: len(slurm.jobs()) >= 2, driver)
     driver.send_signal(signal.SIGINT)
     out = finished(driver)
     assert "Resting: Stopped by hand." in out
     assert "goes on; the next run takes in its answer" in out
     killed = leadline("run", file)
-    until(lambda: len({each for kind, each in events(store) if kind == "start"}) >= 3)
+    until(lambda: len({each for kind, each in events(store) if kind == "start"}) >= 3, killed)
     killed.kill()
     killed.wait()
     assert "Computed 6 of" in finished(leadline("run", file))
