@@ -146,7 +146,7 @@ class RoundDocument(Document):
 class EventDocument(Document):
     """A line of the log, by campaign, time and sequence."""
 
-    meta: ClassVar = {"abstract": True}
+    meta: ClassVar = {"abstract": True, "indexes": ["subject"]}
     id = StringField(primary_key=True)
     campaign = StringField()
     time = DateTimeField()

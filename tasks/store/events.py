@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from leadline.tasks.store.base import StoreBase, event_id, now, stamp, within
@@ -29,16 +29,26 @@ class EventRecords(StoreBase):
         self._insert(self._documents.inbox, message)
         return message
 
-    def take_inbox(self, campaign: str) -> list[Message]:
-        """Take what was asked since the last time, in its order; each becomes an event.
+    def take_inbox(self, campaign: str, apply: Callable[[Message], object]) -> None:
+        """Apply what was asked since the last time, in its order; each becomes one event.
 
-        A message is taken once, whoever asks: apply it in the same step.
+        A message is deleted last. In the embedded store that is one step with the
+        rest. On a server a driver may die in between: the next one applies the
+        message again unless its event is there, so that what ``apply`` does must
+        bear to be done twice.
+
+        Parameters
+        ----------
+        campaign
+            Whose driver asks: the one that holds its lease.
+        apply
+            Does what a message asks. An error that it raises leaves this message and
+            those after it in the inbox.
         """
-        inbox = self._documents.inbox
-        with self.step():
-            found = self._find(inbox, Message, **within(campaign))
-            taken = [each for each in found if self._delete(inbox, pk=each.id)]
-            for each in taken:
-                details = {"payload": each.payload, "sender": each.sender}
-                self.log(campaign, f"inbox.{each.kind}", each.id, details)
-        return taken
+        for each in self._find(self._documents.inbox, Message, **within(campaign)):
+            with self.step():
+                if not self._find(self._documents.events, Event, subject=each.id):
+                    apply(each)
+                    details = {"payload": each.payload, "sender": each.sender}
+                    self.log(campaign, f"inbox.{each.kind}", each.id, details)
+                self._delete(self._documents.inbox, pk=each.id)

@@ -29,6 +29,7 @@ from leadline.tasks.store.records import (
     CalculationState,
     Campaign,
     CampaignState,
+    Message,
     Proposal,
     ProposalState,
     Round,
@@ -501,14 +502,37 @@ def test_two_processes_may_log_in_the_same_millisecond(
     assert kinds(store) == ["one", "two"]
 
 
-def test_a_message_is_taken_once_and_becomes_an_event(store: Store) -> None:
+def test_a_message_is_applied_once_and_becomes_an_event(store: Store) -> None:
     sent = [store.send("cu-au", "verdict", {"rank": k, **AWKWARD}) for k in range(3)]
     store.send("ag-au", "stop", {})
-    taken = store.take_inbox("cu-au")
+    taken: list[Message] = []
+    for _ in range(2):
+        store.take_inbox("cu-au", taken.append)
     assert sorted(taken, key=lambda each: int(each.payload["rank"])) == sent
-    assert store.take_inbox("cu-au") == []
+    assert [(each.kind, each.subject) for each in store.events("cu-au")] == [
+        ("inbox.verdict", each.id) for each in taken
+    ]
+    store.take_inbox("ag-au", taken.append)
+    assert taken[-1].kind == "stop"
+
+
+def test_a_message_that_cannot_be_applied_stays_with_those_after_it(store: Store) -> None:
+    for rank in range(3):
+        store.send("cu-au", "verdict", {"rank": rank})
+        threading.Event().wait(0.002)  # one millisecond has no order
+    taken: list[int] = []
+
+    def apply(message: Message) -> None:
+        taken.append(message.payload["rank"])
+        if taken == [0, 1]:
+            raise StoreError("no such rank")
+
+    with pytest.raises(StoreError, match="no such rank"):
+        store.take_inbox("cu-au", apply)
+    assert kinds(store) == ["inbox.verdict"]
+    store.take_inbox("cu-au", apply)
+    assert taken == [0, 1, 1, 2]
     assert kinds(store) == ["inbox.verdict"] * 3
-    assert [each.kind for each in store.take_inbox("ag-au")] == ["stop"]
 
 
 def test_artefacts_come_back_by_their_reference(store: Store) -> None:

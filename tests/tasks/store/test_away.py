@@ -93,7 +93,7 @@ def campaign_life(store: Store) -> None:
     store.quarantine("c2", "lost")
     store.relate("s0", relaxed_to="s9")
     store.send("cu-au", "verdict", {"rank": 1})
-    assert [each.kind for each in store.take_inbox("cu-au")] == ["verdict"]
+    store.take_inbox("cu-au", lambda asked: store.log("cu-au", "applied", asked.kind))
     store.update_round("cu-au", 0, state="assessed", verdict={"stop": True})
     assert store.beat("cu-au", "me")
     store.release_lease("cu-au", "me")
@@ -118,8 +118,12 @@ def what_is_kept(store: Store) -> dict[str, object]:
         "rounds": [(each.state, each.verdict) for each in store.rounds("cu-au")],
         "structures": store.structures_of(),
         "surrogate": store.surrogate("cu-au", 0),
-        "inbox": store.take_inbox("cu-au"),
+        "inbox": inbox(store),
     }
+
+
+def inbox(store: Store) -> list[str]:
+    return [each.kind for each in store._documents.inbox.objects.order_by("pk")]
 
 
 class Cut:
@@ -159,6 +163,29 @@ def test_no_write_is_lost_or_made_twice_wherever_the_connection_breaks(
         for nth, (seen, kept) in enumerate(threads.map(lived, range(writes))):
             assert seen > nth
             assert kept == expected, f"write {nth} of {writes}, lost {when} it was made"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("nth", range(6))
+def test_no_message_is_lost_or_logged_twice_wherever_its_driver_dies(
+    nth: int, when: str, open_by: Open, proxy: Proxy
+) -> None:
+    """Each message takes two writes: its event, and its end."""
+    store = open_by(proxy)
+    asked = ["verdict", "setting", "stop"]
+    for kind in asked:
+        store.send("cu-au", kind, {})
+        time.sleep(0.002)  # one millisecond has no order
+    applied: list[str] = []
+    proxy.cut = Cut(nth, when)
+    with pytest.raises(StoreAwayError):
+        store.take_inbox("cu-au", lambda message: applied.append(message.kind))
+    store.take_inbox("cu-au", lambda message: applied.append(message.kind))
+    assert [each.kind for each in store.events("cu-au")] == [f"inbox.{each}" for each in asked]
+    assert inbox(store) == []
+    message, at_its_end = divmod(nth, 2)
+    unlogged = when == "before" and not at_its_end
+    assert applied == [*asked[:message], *asked[message : message + 1] * unlogged, *asked[message:]]
 
 
 def test_an_outage_is_told_once_and_counted_from_its_beginning(open_by: Open, proxy: Proxy) -> None:

@@ -82,7 +82,9 @@ SECOND: list[Step] = [
     lambda store: store.fail("c2", 1, LOST, CalculationState.CUT),
     lambda store: store.requeue("c2"),
     lambda store: store.send(NAME, "stop", {"why": "enough"}),
-    lambda store: store.take_inbox(NAME),
+    lambda store: store.take_inbox(
+        NAME, lambda asked: store.log(NAME, "applied", asked.kind, asked.payload)
+    ),
     lambda store: store.new_spec_version(NAME, {"batch": 8}, "larger"),
     lambda store: store.update_round(NAME, 0, state="assessed", metrics={"rmse": 0.2}),
     lambda store: store.beat(NAME, DRIVER),

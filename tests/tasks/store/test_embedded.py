@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from leadline.tasks.errors import StoreError, StoreLockedError
-from leadline.tasks.store.records import Calculation, CalculationState, Campaign
+from leadline.tasks.store.records import Calculation, CalculationState, Campaign, Message
 from leadline.tasks.store.rows import FILE
 from leadline.tasks.store.store import Store, open_store
 
@@ -31,7 +31,9 @@ with open_store(directory=Path(sys.argv[1])) as store:
     print("open", flush=True)
     for line in sys.stdin:
         store.log("cu-au", line.strip(), "x")
-        print([each.kind for each in store.take_inbox("cu-au")], flush=True)
+        taken = []
+        store.take_inbox("cu-au", lambda message: taken.append(message.kind))
+        print(taken, flush=True)
 """
 WRITER = """
 import sys
@@ -225,14 +227,16 @@ def test_a_reader_changes_nothing_else(store: Store, tmp_path: Path) -> None:
             lambda: reader.create_campaign(Campaign("cu-au", {})),
             lambda: reader.claim("c1", "me"),
             lambda: reader.log("cu-au", "x", "x"),
-            lambda: reader.take_inbox("cu-au"),
+            lambda: reader.take_inbox("cu-au", lambda message: None),
         ]
         reader.send("cu-au", "stop", {})
         for change in changes:
             with pytest.raises(StoreError, match="was opened for reading"):
                 change()
     assert store.calculation("c1") == calculation("c1")
-    assert [each.kind for each in store.take_inbox("cu-au")] == ["stop"]
+    taken: list[Message] = []
+    store.take_inbox("cu-au", taken.append)
+    assert [each.kind for each in taken] == ["stop"]
 
 
 def test_nothing_acknowledged_is_lost_and_nothing_half_is_kept_after_kill_9(
