@@ -157,7 +157,7 @@ class EventDocument(Document):
 
 
 class MessageDocument(Document):
-    """A line of the inbox, by campaign, time and token."""
+    """A line of the inbox, by campaign, time, sequence and token."""
 
     # No index: a process that reads may append here, and keeps no index up.
     meta: ClassVar = {"abstract": True}

@@ -24,7 +24,8 @@ class EventRecords(StoreBase):
     def send(self, campaign: str, kind: str, payload: Mapping[str, Any]) -> Message:
         """Ask the holder of the store for a change; a store opened for reading may."""
         sent = now()
-        key = f"{campaign}:{stamp(sent)}:{secrets.token_hex(4)}"
+        order = f"{stamp(sent)}:{next(self._sequence):09d}"  # one process keeps its own
+        key = f"{campaign}:{order}:{secrets.token_hex(4)}"
         message = Message(key, campaign, kind, payload, sent, this_process())
         self._insert(self._documents.inbox, message)
         return message

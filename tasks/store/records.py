@@ -213,7 +213,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Message:
-    """What another process asks of the holder of a store; id is campaign:time:token."""
+    """What another process asks of the holder of a store; id is campaign:time:sequence:token."""
 
     id: str
     campaign: str

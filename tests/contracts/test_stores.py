@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from leadline.tasks.calculation import Failure, FailureKind, Result
 from leadline.tasks.errors import ConflictError, LeaseError, StoreError, StoreServerError
-from leadline.tasks.store import base
+from leadline.tasks.store import base, events
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.records import (
     ArtefactRef,
@@ -502,15 +502,19 @@ def test_two_processes_may_log_in_the_same_millisecond(
     assert kinds(store) == ["one", "two"]
 
 
-def test_a_message_is_applied_once_and_becomes_an_event(store: Store) -> None:
-    sent = [store.send("cu-au", "verdict", {"rank": k, **AWKWARD}) for k in range(3)]
+def test_messages_are_applied_once_in_their_order_and_become_events(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = base.now()
+    monkeypatch.setattr(events, "now", lambda: frozen)  # one millisecond has an order too
+    sent = [store.send("cu-au", "verdict", {"rank": k, **AWKWARD}) for k in range(9)]
     store.send("ag-au", "stop", {})
     taken: list[Message] = []
     for _ in range(2):
         store.take_inbox("cu-au", taken.append)
-    assert sorted(taken, key=lambda each: int(each.payload["rank"])) == sent
+    assert taken == sent
     assert [(each.kind, each.subject) for each in store.events("cu-au")] == [
-        ("inbox.verdict", each.id) for each in taken
+        ("inbox.verdict", each.id) for each in sent
     ]
     store.take_inbox("ag-au", taken.append)
     assert taken[-1].kind == "stop"
@@ -519,7 +523,6 @@ def test_a_message_is_applied_once_and_becomes_an_event(store: Store) -> None:
 def test_a_message_that_cannot_be_applied_stays_with_those_after_it(store: Store) -> None:
     for rank in range(3):
         store.send("cu-au", "verdict", {"rank": rank})
-        threading.Event().wait(0.002)  # one millisecond has no order
     taken: list[int] = []
 
     def apply(message: Message) -> None:
