@@ -223,6 +223,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         enrol(store, spec, parts.engine, parts.recipe)
         root = parts.profile.calculations or folder / "calculations"
         cluster = stack.enter_context(open_cluster(parts.profile, spec.compute.workers, root))
+        store.log(spec.name, "cluster.opened", parts.profile.name, {"workers": cluster.capacity})
         chosen, reason = parts.descriptor(file)
         pool, _ = pool_features(file, chosen, folder / "features")
         limit = spec.compute.time_limit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,8 +32,17 @@ from leadline.tasks.report.view import (
     RoundView,
     VerdictView,
 )
-from leadline.tasks.store.records import Calculation, CalculationState, Campaign, Proposal, Round
+from leadline.tasks.store.records import (
+    Attempt,
+    Calculation,
+    CalculationState,
+    Campaign,
+    Event,
+    Proposal,
+    Round,
+)
 from leadline.tasks.store.store import Store
+from leadline.tasks.utilisation import Utilisation, utilisation
 
 State = CalculationState
 FAILED = (State.FAILED, State.CUT, State.CANCELLED, State.QUARANTINED)
@@ -176,9 +185,7 @@ class CampaignReader:
         )
 
     def _built(self) -> Mapping[str, Any]:
-        built = [
-            each for each in self.store.events(self.campaign.name) if each.kind == "pool.built"
-        ]
+        built = [each for each in self._events if each.kind == "pool.built"]
         return built[-1].details if built else {}
 
     def _descriptor(self) -> list[str]:
@@ -315,7 +322,47 @@ class CampaignReader:
             for attempt in record.attempts:
                 if attempt.failure and attempt.times.get("wall"):
                     wasted[str(attempt.failure["reason"])] += float(attempt.times["wall"])
-        return LedgerView(dict(seconds), dict(wasted), wall)
+        if waited := self._waited():
+            seconds["queue"] = waited
+        return LedgerView(dict(seconds), dict(wasted), wall, self._use())
+
+    def _attempts(self) -> Iterator[tuple[str, Attempt]]:
+        """Yield each attempt whose engine ran, with the id of its calculation."""
+        for record in self.book.calculations.values():
+            for attempt in record.attempts:
+                if attempt.times.get("wall"):
+                    yield record.id, attempt
+
+    def _waited(self) -> float:
+        """Return the seconds between claims and starts: the queue, and workers that came late."""
+        claimed = {
+            (each.subject, each.details.get("attempt")): each.time.timestamp()
+            for each in self._events
+            if each.kind == "calculation.claimed"
+        }
+        waits = (
+            float(attempt.times["start"]) - claimed.get((id, attempt.number), float("inf"))
+            for id, attempt in self._attempts()
+            if "start" in attempt.times
+        )
+        return sum(max(each, 0.0) for each in waits)
+
+    def _use(self) -> Utilisation | None:
+        runs = [
+            (each.time.timestamp(), int(each.details["workers"]))
+            for each in self._events
+            if each.kind == "cluster.opened"
+        ]
+        engines = [
+            (float(attempt.times["start"]), float(attempt.times["end"]))
+            for _, attempt in self._attempts()
+            if "start" in attempt.times
+        ]
+        return utilisation(engines, runs)
+
+    @cached_property
+    def _events(self) -> list[Event]:
+        return self.store.events(self.campaign.name)
 
     def _engine_seconds(self, round_: int) -> float:
         mine = (each.calculation for each in self.book.proposals if each.round == round_)

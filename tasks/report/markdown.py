@@ -105,6 +105,7 @@ def _ledger(view: CampaignView) -> list[str]:
         return []
     spared = summary.saved_words(view)
     said = [f"Saved beside the random expectation: {spared}."] if spared else []
+    said += [words] if (words := summary.use_words(view)) else []
     return ["## Time", _table(["", "time"], rows), *said]
 
 

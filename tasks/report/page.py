@@ -49,6 +49,7 @@ def report_html(view: CampaignView) -> str:
         summary=summary,
         finds_of=Counter(phase.round for phase in view.found),
         ledger=summary.ledger_rows(view),
+        use=summary.use_words(view),
     )
     return html
 

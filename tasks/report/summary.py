@@ -165,6 +165,17 @@ def ledger_rows(view: CampaignView) -> list[tuple[str, float, str]]:
     ]
 
 
+def use_words(view: CampaignView) -> str:
+    """Return how busy the workers were."""
+    use = view.ledger.use
+    if use is None:
+        return ""
+    return (
+        f"Workers computed {percent(use.busy)} of the time from the first start to the last; then "
+        f"the last ones ran for {duration(use.drain)}."
+    )
+
+
 def saved_words(view: CampaignView) -> str:
     """Return the calculations, and the engine time, that the campaign saved."""
     number = saved(view)

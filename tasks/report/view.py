@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from leadline.tasks.utilisation import Utilisation
+
 ON_HULL = 1e-6
 """Energy above the hull, eV/atom, up to which a phase counts as on it."""
 
@@ -239,11 +241,14 @@ class LedgerView:
         Engine seconds that gave no answer, by cause.
     wall
         Seconds from the first start to the last record, rests not counted.
+    use
+        How busy the workers were, or None where that cannot be told.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     wasted: Mapping[str, float] = field(default_factory=dict)
     wall: float | None = None
+    use: Utilisation | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,6 +118,18 @@ def test_failures_references_and_time_are_told(records: Records) -> None:
     assert view.ledger.wall == 4.0
     assert view.ledger.seconds == {"engine": 0.5, "learning": 0.2, "references": 1.0}
     assert view.ledger.wasted == {"scf": 2.0}
+
+
+def test_waiting_and_how_busy_the_workers_were_are_told(records: Records) -> None:
+    records.clock = time.time() + 100
+    records.store.log("test", "cluster.opened", "local", {"workers": 1})
+    campaign(records)
+    ledger = campaign_view(records.store, "test").ledger
+    # Three engines of half a second, a second after one another, 100 s after their claims.
+    assert 298 < ledger.seconds["queue"] < 310
+    assert ledger.use is not None
+    assert ledger.use.busy == pytest.approx(0.5)
+    assert ledger.use.drain == pytest.approx(0.5)
 
 
 def test_a_property_campaign_is_viewed_without_a_hull(records: Records) -> None:

@@ -23,6 +23,7 @@ from leadline.tasks.report.view import (
     RoundView,
     VerdictView,
 )
+from leadline.tasks.utilisation import Utilisation
 
 TOLERANCE = 0.003
 THRESHOLD = -0.05
@@ -240,4 +241,5 @@ def _ledger() -> LedgerView:
         "engine": 412.0, "queue": 31.5, "learning": 22.1, "proposing": 9.4, "store": 2.2,
         "references": 3.1,
     }  # fmt: skip
-    return LedgerView(seconds, {"worker-lost": 12.5, "collapsed": 4.0}, 148.0)
+    wasted = {"worker-lost": 12.5, "collapsed": 4.0}
+    return LedgerView(seconds, wasted, 148.0, Utilisation(busy=0.91, drain=8.0))

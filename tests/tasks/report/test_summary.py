@@ -39,6 +39,14 @@ def test_what_was_known_before_is_no_find_of_the_search(view: CampaignView) -> N
     assert "random" not in summary.headline(known)
 
 
+def test_how_busy_the_workers_were_is_said_where_it_is_known(view: CampaignView) -> None:
+    assert summary.use_words(view) == (
+        "Workers computed 91 % of the time from the first start to the last; then the last ones "
+        "ran for 8.0 s."
+    )
+    assert not summary.use_words(replace(view, ledger=LedgerView()))
+
+
 def test_saved_calculations_count_all_that_was_computed(view: CampaignView) -> None:
     need = summary.random_need(view)
     assert need is not None
