@@ -76,13 +76,17 @@ class BatchQueue:
         if ids:
             self._ask([*command, *ids])
 
+    def listed_as(self, id: str) -> str:
+        """Return a job's id as listings have it: a job of PBS adds the server's name to its own."""
+        return id if self.settings.kind == "htcondor" else id.partition(".")[0]
+
     def said(self, id: str) -> Said | None:
         """Return what the system says of a job; None while it does not answer.
 
         Many threads may ask: the queue is listed at most once in ``settings.poll``
         seconds. A job that a listing from before its submission lacks is not over.
         """
-        id = id if self.settings.kind == "htcondor" else id.partition(".")[0]
+        id = self.listed_as(id)
         with self._lock:
             since = self._submitted.get(id, -float("inf"))
             if time.monotonic() - self._looked >= self.settings.poll:

@@ -8,6 +8,7 @@ back. Which jobs there are stands in files, so that the next driver cancels thos
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -85,19 +86,25 @@ class Crew:
                 self._tend()
             except ComputeError as error:
                 self._roster.fail(str(error))
+            except Exception as error:  # this thread has no caller: who waits is told
+                words = f"{type(error).__name__}: {error}"
+                self._roster.fail(f"the batch jobs cannot be looked after ({words})")
 
     def _tend(self) -> None:
-        for hand in self._roster.useless(self._queue.settings.idle):
+        for hand in self._roster.let_go(self._queue.settings.idle):
             self._dismiss(hand.address)
-        here = self._roster.jobs
-        self._came |= here
+        came = self._listed(self._roster.came)
+        if came - self._came:
+            self._came, self._stillborn = came, 0
+        here = self._listed(self._roster.jobs)
         for job in self._jobs - here:
             said = self._queue.said(job)
             if job in self._came or (said is not None and said.state is JobState.ENDED):
                 self._lost(job)
         wanted = min(self._queue.settings.jobs, self._roster.demand)
         for _ in range(len(self._jobs), wanted):
-            if not self._closing.is_set():
+            # Those at work go on alone while whatever else is hired breaks at once.
+            if self._stillborn < STILLBORN and not self._closing.is_set():
                 self._hire()
 
     def _hire(self) -> None:
@@ -117,7 +124,7 @@ class Crew:
         self._jobs.discard(job)
         self._forget(job)
         self._stillborn = 0 if job in self._came else self._stillborn + 1
-        if self._stillborn >= STILLBORN:
+        if self._stillborn >= STILLBORN and not self._roster.jobs:
             self._stillborn = 0
             raise ComputeError(
                 f"{STILLBORN} batch jobs in a row ended before their worker came; the last, {job}, "
@@ -125,8 +132,12 @@ class Crew:
                 "under `cluster` of the profile"
             )
 
+    def _listed(self, jobs: frozenset[str]) -> set[str]:
+        return {self._queue.listed_as(job) for job in jobs}
+
     def _forget(self, job: str) -> None:
-        self._file(job).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file(job).unlink()
 
     def _file(self, job: str) -> Path:
         return self._queue.folder / f"job-{job}.json"
@@ -150,6 +161,8 @@ def clear_left_over(queue: BatchQueue) -> None:
 
 
 def _last_words(folder: Path, job: str) -> str:
-    logs = [path for path in folder.glob(f"*{job}*") if path.suffix != ".json"]
+    whole = re.compile(rf"(?<!\d){re.escape(job)}(?!\d)")
+    named = (path for path in folder.iterdir() if path.suffix != ".json" and path.is_file())
+    logs = [path for path in named if whole.search(path.name)]
     words = " ".join(path.read_text(errors="replace").strip() for path in sorted(logs))
     return words[-WORDS:] or f"nothing; its log should be in {folder}"

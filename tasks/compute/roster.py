@@ -62,6 +62,7 @@ class Roster(SchedulerPlugin):
     def __init__(self) -> None:
         self._changed = Condition()
         self._hands: dict[str, Hand] = {}
+        self._came: set[str] = set()
         self._wanted: list[float] = []
         self._trouble = ""
         self.on_change: Callable[[], None] = lambda: None
@@ -72,6 +73,7 @@ class Roster(SchedulerPlugin):
         said = scheduler.workers[worker].extra[WALLTIME]
         with self._changed:
             self._hands[worker] = Hand(worker, said["job"], said["seconds"])
+            self._came.add(said["job"])
             self._trouble = ""
             self._changed.notify_all()
 
@@ -129,17 +131,29 @@ class Roster(SchedulerPlugin):
         with self._changed:
             return frozenset(hand.job for hand in self._hands.values())
 
-    def useless(self, idle: float) -> list[Hand]:
-        """Return the free workers that have too little time for all who wait, or were idle long."""
+    @property
+    def came(self) -> frozenset[str]:
+        """The batch jobs whose workers are there, or were."""
+        with self._changed:
+            return frozenset(self._came)
+
+    def let_go(self, idle: float) -> list[Hand]:
+        """Return the free workers that have too little time for all who wait, or were idle long.
+
+        They get no calculation any more: send them home.
+        """
         with self._changed:
             free = [hand for hand in self._hands.values() if not hand.busy]
             late = time.monotonic() - idle
-            return [
+            useless = [
                 hand
                 for hand in free
                 if hand.left <= 0 or self._wanted or hand.free_since < late
                 if not any(hand.has_time_for(needed) for needed in self._wanted)
             ]
+            for hand in useless:
+                hand.busy = True
+            return useless
 
     def fail(self, trouble: str) -> None:
         """Say why no worker can come, to all who wait."""

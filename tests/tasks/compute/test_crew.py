@@ -1,0 +1,157 @@
+"""The jobs behind workers, without a batch system: its commands are a few lines of shell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from leadline.tasks.compute.batch_queue import BatchQueue
+from leadline.tasks.compute.crew import STILLBORN, Crew
+from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.roster import WALLTIME, Hand, Roster
+from leadline.tasks.errors import ComputeError
+
+
+class Pbs:
+    """A batch system whose jobs run from their submission until they are said to end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._command(
+            "qsub",
+            f"""
+            cd {folder}; n=$(($(cat count) + 1))
+            echo "$n.head me long leadline 4711 2 32 64gb 12:00 R 00:01" >> listing
+            echo $n > count; echo $n.head
+        """,
+        )
+        self._command("qstat", f"cat {folder}/listing")
+        self._command("qdel", "exit 0")
+        (folder / "count").write_text("0")
+        self.all_end()
+
+    @property
+    def submitted(self) -> int:
+        """Jobs so far."""
+        return int((self._folder / "count").read_text() or 0)
+
+    def all_end(self) -> None:
+        (self._folder / "listing").write_text("")
+
+    def _command(self, name: str, lines: str) -> None:
+        file = self._folder / name
+        file.write_text(f"#!/bin/sh\n{lines}\n")
+        file.chmod(0o755)
+
+
+@pytest.fixture
+def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pbs:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return Pbs(folder)
+
+
+class Working:
+    """A crew at work, and those who wait for its workers."""
+
+    def __init__(self, queue: BatchQueue, pool: ThreadPoolExecutor) -> None:
+        self.queue, self.roster, self._pool = queue, Roster(), pool
+
+    def wanted(self) -> Future[Hand | None]:
+        """Ask for a worker, and wait for it ten seconds at most."""
+        deadline = time.monotonic() + 10
+        return self._pool.submit(self.roster.take, 0.0, lambda: time.monotonic() > deadline, 0.01)
+
+    def comes(self, job: int) -> str:
+        """Let the worker of a job come; return its address."""
+        address = f"tls://node:{job}"
+        said = {WALLTIME: {"job": f"{job}.head", "seconds": 3600.0}}
+        scheduler = SimpleNamespace(workers={address: SimpleNamespace(extra=said)})
+        self.roster.add_worker(scheduler, address)
+        return address
+
+
+@pytest.fixture
+def working(pbs: Pbs, tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Working]:
+    settings = QueueCluster(kind="pbs", jobs=2, poll=0.02)
+    it = Working(BatchQueue(settings, tmp_path), pool)
+    submit: Callable[[str], str] = lambda name: it.queue.submit("a.module", "tls://head:1", name)  # noqa: E731
+    with Crew(it.queue, it.roster, submit, dismiss=lambda _: None).at_work():
+        yield it
+
+
+def until(true: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_job_whose_worker_came_was_no_failure_whatever_it_calls_itself(
+    working: Working, pbs: Pbs
+) -> None:
+    for number in range(1, STILLBORN + 3):
+        coming = working.wanted()
+        until(lambda n=number: pbs.submitted >= n)  # type: ignore[misc]
+        address = working.comes(pbs.submitted)
+        hand = coming.result()
+        assert hand is not None
+        working.roster.give_back(hand)
+        pbs.all_end()
+        working.roster.remove_worker(None, address)
+
+
+def test_who_waits_is_told_when_jobs_can_no_longer_be_written_down(
+    working: Working, tmp_path: Path
+) -> None:
+    (tmp_path / "no-folder").touch()
+    working.queue.folder = tmp_path / "no-folder"
+    with pytest.raises(ComputeError, match=r"NotADirectoryError.*no-folder"):
+        working.wanted().result()
+
+
+def test_a_node_that_breaks_all_its_jobs_ends_no_run_while_another_works(
+    working: Working, pbs: Pbs
+) -> None:
+    first = working.wanted()
+    until(lambda: pbs.submitted == 1)
+    working.comes(1)
+    assert first.result() is not None
+    second = working.wanted()
+    for number in range(2, STILLBORN + 2):
+        until(lambda n=number: pbs.submitted == n)  # type: ignore[misc]
+        pbs.all_end()
+    time.sleep(0.5)
+    assert pbs.submitted == STILLBORN + 1
+    assert not second.done()
+    working.roster.give_back(first.result())  # type: ignore[arg-type]
+    assert second.result() is first.result()
+
+
+def test_a_worker_that_is_sent_home_takes_nothing_on(working: Working) -> None:
+    roster = Roster()
+    said = {WALLTIME: {"job": "1", "seconds": 3600.0}}
+    roster.add_worker(SimpleNamespace(workers={"a": SimpleNamespace(extra=said)}), "a")
+    assert [each.address for each in roster.let_go(idle=-1)] == ["a"]
+    assert roster.take(0.0, cancelled=lambda: True, poll=0.01) is None
+    deadline = time.monotonic() + 0.1
+    assert roster.take(0.0, lambda: time.monotonic() > deadline, 0.01) is None
+    assert not roster.let_go(idle=-1)
+
+
+def test_the_last_words_are_of_the_very_job(working: Working, pbs: Pbs, tmp_path: Path) -> None:
+    (tmp_path / "tls-1x2y3z").mkdir()
+    (tmp_path / f"leadline.o1{STILLBORN}").write_text("another job")
+    (tmp_path / f"leadline.o{STILLBORN}").write_text("no such module")
+    coming = working.wanted()
+    for number in range(1, STILLBORN + 1):
+        until(lambda n=number: pbs.submitted >= n)  # type: ignore[misc]
+        pbs.all_end()
+    with pytest.raises(ComputeError, match=r"said: no such module\. See"):
+        coming.result()
