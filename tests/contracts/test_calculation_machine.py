@@ -7,26 +7,18 @@ between two steps and within one.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, precondition, rule
+from store_machine import StoreMachine, run_machine
 
 from leadline.tasks.calculation import Failure, FailureKind, Result
 from leadline.tasks.errors import ConflictError
 from leadline.tasks.store.records import Calculation, CalculationState
-from leadline.tasks.store.store import Store, open_store
 
 State = CalculationState
 CAMPAIGN = "cu-au"
@@ -55,28 +47,12 @@ class Modelled:
             self.attempts[-1] = str(state)
 
 
-class Calculations(RuleBasedStateMachine):
-    """A store of some kind, and what it should hold."""
+class Calculations(StoreMachine):
+    """Calculations, and what they should be."""
 
     def __init__(self, folder: Path, uri: str | None) -> None:
-        super().__init__()
-        self.root, self.uri, self.lives = folder / str(id(self)), uri, 0
-        self.store = self.opened()
+        super().__init__(folder, uri)
         self.model: dict[str, Modelled] = {}
-
-    @property
-    def folder(self) -> Path:
-        return self.root / str(self.lives)
-
-    def opened(self) -> Store:
-        return open_store(self.uri, self.folder, self_test=False)
-
-    def teardown(self) -> None:
-        if self.uri is not None:
-            database = self.store._connection.database
-            database.client.drop_database(database.name)
-        self.store.close()
-        shutil.rmtree(self.root, ignore_errors=True)
 
     @rule(ids=st.lists(ids, min_size=1, max_size=4))
     def queue(self, ids: list[str]) -> None:
@@ -130,17 +106,6 @@ class Calculations(RuleBasedStateMachine):
     def quarantine(self, id: str) -> None:
         self.move(id, State.QUARANTINED, lambda: self.store.quarantine(id, "enough"))
 
-    @rule()
-    def open_again(self) -> None:
-        self.store.close()
-        self.store = self.opened()
-
-    @precondition(lambda self: self.uri is None)
-    @rule()
-    def be_killed(self) -> None:
-        self.leave_behind()
-        self.live_on()
-
     @precondition(lambda self: self.uri is None and self.model)
     @rule(id=ids)
     def be_killed_within_a_step(self, id: str) -> None:
@@ -150,16 +115,6 @@ class Calculations(RuleBasedStateMachine):
             self.store.log(CAMPAIGN, "lost", id)
             self.leave_behind()
         self.live_on()
-
-    def leave_behind(self) -> None:
-        """Copy the files as they are: what a kill at this moment leaves."""
-        shutil.copytree(self.folder, self.root / str(self.lives + 1))
-
-    def live_on(self) -> None:
-        self.store.close()
-        shutil.rmtree(self.folder)
-        self.lives += 1
-        self.store = self.opened()
 
     @invariant()
     def what_is_stored_is_what_the_model_knows(self) -> None:
@@ -227,16 +182,4 @@ def test_calculations_obey_their_model(
 ) -> None:
     uri = str(request.getfixturevalue("wire_uri")) if kind == "wire" else None
 
-    class Here(Calculations):
-        def __init__(self) -> None:
-            super().__init__(tmp_path, uri)
-
-    run_state_machine_as_test(
-        Here,
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=25,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_machine(Calculations, tmp_path, uri, examples=40, steps=25)
