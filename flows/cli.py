@@ -239,6 +239,10 @@ def backtest(
     print(backtest_file(file, set_ or (), seeds, json))
 
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as shells know it."""
+
+
 def main() -> None:
     """Run the command; what is wrong is said in plain words, and exits with 2."""
     from leadline.surrogate.errors import LeadlineError
@@ -255,6 +259,8 @@ def main() -> None:
     except LeadlineError as error:
         print(f"leadline: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # before a run takes Ctrl-C for itself there is nothing to finish
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

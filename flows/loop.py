@@ -106,6 +106,7 @@ class Loop:
         for known in self.bench.spec.start.known:
             self.watcher.note(import_file(self.store, self.bench, self.bench.file, known))
         self.book.unlink(self.bench.recipe.id, self.bench.fingerprint)
+        self.store.log_again(self.book.calculations)
         left = self.book.unended
         if left:
             self.watcher.note(

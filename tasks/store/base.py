@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -41,11 +42,18 @@ class StoreBase:
         self, campaign: str, kind: str, subject: str, details: Mapping[str, Any] | None = None
     ) -> Event:
         """Append an event to the log of a campaign."""
+        return self._append(self._event(campaign, kind, subject, details or {}))
+
+    def _event(self, campaign: str, kind: str, subject: str, details: Mapping[str, Any]) -> Event:
+        """Return an event of now, which is not in the log yet."""
+        return Event(campaign, now(), next(self._sequence), kind, subject, details)
+
+    def _append(self, event: Event) -> Event:
         while True:
-            event = Event(campaign, now(), next(self._sequence), kind, subject, details or {})
             try:
                 self._insert(self._documents.events, event, id=event_id(event))
             except NotUniqueError:  # another process, in the same millisecond
+                event = replace(event, time=now(), sequence=next(self._sequence))
                 continue
             return event
 

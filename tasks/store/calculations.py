@@ -9,17 +9,17 @@ queued → claimed → running → done | failed | cut | cancelled
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mongoengine.errors import NotUniqueError
 
 from leadline.tasks.calculation import Failure, Result
 from leadline.tasks.errors import ConflictError, StoreError
-from leadline.tasks.store.base import StoreBase, now
+from leadline.tasks.store.base import StoreBase, event_id, now
 from leadline.tasks.store.owner import is_gone
-from leadline.tasks.store.records import Attempt, Calculation, CalculationState
+from leadline.tasks.store.records import Attempt, Calculation, CalculationState, Event
 
 State = CalculationState
 _STARTED = (State.CLAIMED, State.RUNNING)
@@ -103,10 +103,9 @@ class CalculationRecords(StoreBase):
                 "tries": number,
                 "campaign": campaign,
             }
-            if not self._swap(found, fields):
-                return None
             details = {"attempt": number, "owner": owner, "reason": reason}
-            self.log(campaign, "calculation.claimed", id, details)
+            if not self._swap(replace(found, campaign=campaign), fields, details):
+                return None
         return attempt
 
     def start(self, id: str, attempt: int, where: Mapping[str, Any]) -> None:
@@ -201,17 +200,32 @@ class CalculationRecords(StoreBase):
         with self.step():
             found = self._calculation(id)
             set_aside = (State.QUARANTINED,)
-            if found.state not in set_aside or not self._swap(found, {"state": State.QUEUED}):
+            said = {"by": by, "why": why}
+            if found.state not in set_aside or not self._swap(found, {"state": State.QUEUED}, said):
                 number = len(found.attempts)
                 raise ConflictError(_conflict(found, number, set_aside, State.QUEUED))
-            self.log(found.campaign, "calculation.queued", id, {"by": by, "why": why})
+
+    def log_again(self, ids: Iterable[str]) -> None:
+        """Log the last change of calculations where a driver died before it did.
+
+        A server has no transactions, so each record holds the event of its last change.
+        """
+        if self._connection.atomic:
+            return
+        last = [told_event(each) for each in self.calculations(ids).values() if each.told]
+        keys = [event_id(each) for each in last]
+        known = {event_id(e) for e in self._find(self._documents.events, Event, pk__in=keys)}
+        for event in last:
+            if event_id(event) not in known:
+                self._append(event)
 
     def _queue(self, calculation: Calculation) -> None:
+        event = self._event(calculation.campaign, "calculation.queued", calculation.id, {})
         try:
-            self._insert(self._documents.calculations, calculation)
+            self._insert(self._documents.calculations, replace(calculation, told=_told(event)))
         except NotUniqueError:  # another process, or twice in one list
             return
-        self.log(calculation.campaign, "calculation.queued", calculation.id)
+        self._append(event)
 
     def _lease(self, key: str, owner: str) -> bool:
         """Insert the lease of an attempt, which is the claim; take over one left by the dead.
@@ -246,21 +260,27 @@ class CalculationRecords(StoreBase):
                 raise ConflictError(_conflict(found, attempt, before, after))
             last = replace(found.attempts[-1], state=str(after), **changes)
             fields = {"state": after, "attempts": (*found.attempts[:-1], last), **fields}
-            if not self._swap(found, fields):
-                raise ConflictError(_conflict(self._calculation(id), attempt, before, after))
             details = {"attempt": attempt, "failure": last.failure, "where": last.where}
-            self.log(found.campaign, f"calculation.{after}", id, details)
+            if not self._swap(found, fields, details):
+                raise ConflictError(_conflict(self._calculation(id), attempt, before, after))
 
     def _move(self, id: str, after: CalculationState, details: Mapping[str, Any]) -> None:
         with self.step():
             found = self._calculation(id)
-            if found.state not in _ENDED or not self._swap(found, {"state": after}):
+            if found.state not in _ENDED or not self._swap(found, {"state": after}, details):
                 raise ConflictError(_conflict(found, len(found.attempts), _ENDED, after))
-            self.log(found.campaign, f"calculation.{after}", id, details)
 
-    def _swap(self, found: Calculation, fields: Mapping[str, Any]) -> bool:
+    def _swap(
+        self, found: Calculation, fields: Mapping[str, Any], details: Mapping[str, Any]
+    ) -> bool:
+        """Change a calculation that is still as it was found, and log its new state."""
+        event = self._event(found.campaign, f"calculation.{fields['state']}", found.id, details)
         query = {"pk": found.id, "state": found.state, "tries": len(found.attempts)}
-        return self._set(self._documents.calculations, query, fields)
+        told = {"told": _told(event)}
+        if not self._set(self._documents.calculations, query, {**fields, **told}):
+            return False
+        self._append(event)
+        return True
 
     def _calculation(self, id: str) -> Calculation:
         found = self.calculation(id)
@@ -269,6 +289,17 @@ class CalculationRecords(StoreBase):
                 f"there is no calculation {id} in {self._connection.location}; queue it first"
             )
         return found
+
+
+def _told(event: Event) -> dict[str, Any]:
+    """Return an event as the record of its calculation holds it."""
+    return {**asdict(event), "time": event.time.timestamp()}
+
+
+def told_event(record: Calculation) -> Event:
+    """Return the event of a calculation's last change."""
+    told = dict(record.told or {})
+    return Event(**{**told, "time": datetime.fromtimestamp(told["time"], UTC)})
 
 
 def _left_over(lease: Any, owner: str) -> bool:

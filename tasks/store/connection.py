@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import mongoengine
 from mongoengine.connection import get_db
@@ -43,6 +43,8 @@ class Connection(Protocol):
     kind: str
     location: str
     write: bool
+    atomic: ClassVar[bool]
+    """Whether all writes of a step are there, or none."""
 
     @property
     def database(self) -> Any:
@@ -63,6 +65,8 @@ class Connection(Protocol):
 
 class EmbeddedConnection:
     """The embedded store of a folder; one that reads may append to the inbox alone."""
+
+    atomic: ClassVar[bool] = True
 
     def __init__(self, folder: Path, *, write: bool) -> None:
         self.alias = f"leadline-{secrets.token_hex(8)}"
@@ -123,6 +127,8 @@ class ServerConnection:
         If the URI is none, or the server is away or refuses. No message holds
         the URI: passwords stand in it.
     """
+
+    atomic: ClassVar[bool] = False
 
     def __init__(self, uri: str, *, write: bool, patience: Patience | None = None) -> None:
         self.alias = f"leadline-{secrets.token_hex(8)}"

@@ -100,6 +100,7 @@ class CalculationDocument(Document):
     failure = JsonField()
     source = StringField()
     artefacts = ArtefactsField()
+    told = JsonField()
 
 
 class LeaseDocument(Document):

@@ -161,6 +161,8 @@ class Calculation:
     campaign: str = ""
     """Which campaign's driver asked for it last; others may share it."""
     artefacts: Mapping[str, ArtefactRef] = field(default_factory=dict)
+    told: Mapping[str, Any] | None = field(default=None, compare=False)
+    """The event of its last change, which a driver may have died before it logged."""
 
 
 @dataclass(frozen=True)

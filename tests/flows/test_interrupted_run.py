@@ -6,18 +6,19 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import psutil
 import pytest
 
+from leadline.flows import cli
 from leadline.tasks.store.records import CalculationState, CampaignState
 from leadline.tasks.store.store import open_store
 
 if TYPE_CHECKING:
-    from tests.flows.conftest import Run, WriteFile
+    from tests.flows.conftest import Run, Said, WriteFile
 
 SLOW = {"name": "moody-emt", "seconds": 4.0}
 BUDGET = {"expected_missed": None, "calculations": 4}
@@ -105,3 +106,14 @@ def test_a_second_driver_is_told_who_holds_the_store(
     assert second.returncode == 2
     assert f"is held for writing by process {first.pid} on " in errors
     assert "Traceback" not in errors
+
+
+def test_ctrl_c_before_a_run_has_begun_ends_the_command_without_a_word(
+    command: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    said = command("run", "file.yaml")
+    assert (said.code, said.out, said.err) == (cli.INTERRUPTED, "", "")
