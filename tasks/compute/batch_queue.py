@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import Any
+
+import dask
+import yaml
 
 from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS, JobState, Said
 from leadline.tasks.compute.environment import without_secrets
@@ -23,6 +28,8 @@ from leadline.tasks.errors import ComputeError
 GONE = Said(JobState.ENDED, "no longer in the queue")
 ANSWER_SECONDS = 60.0
 """How long a batch system has to answer."""
+_TORN = re.compile(r"""[\s"'`$\\&;|<>()*?#!%]""")
+"""What a shell, or the header of a job script, does not take as part of a path."""
 
 
 class BatchQueue:
@@ -38,12 +45,18 @@ class BatchQueue:
 
     def __init__(self, settings: QueueCluster, folder: Path) -> None:
         self.settings, self.folder = settings, folder
+        self._python = settings.python or sys.executable
+        _refuse_torn_paths(settings, folder, self._python)
         self._system = BATCH_SYSTEMS[settings.kind]
-        self._job_class = _discreet(getattr(_dask_jobqueue(), self._system.cluster).job_cls)
-        self._lock = Lock()
+        jobqueue = _dask_jobqueue()
+        self._config = _own_config(jobqueue, settings.kind)
+        self._job_class = _ours(getattr(jobqueue, self._system.cluster).job_cls)
+        if self._system.submitted is not None:
+            self._job_class.job_id_regexp = self._system.submitted
+        self._lock, self._looking = Lock(), Lock()
         self._submitted: dict[str, float] = {}
         self._listed: dict[str, Said] = {}
-        self._looked = -float("inf")
+        self._asked = self._looked = -float("inf")
 
     def script(self, module: str, target: str, name: str, options: Sequence[str] = ()) -> str:
         """Return the script of a job that runs ``python -m module target --name name …``."""
@@ -84,22 +97,31 @@ class BatchQueue:
         """Return what the system says of a job; None while it does not answer.
 
         Many threads may ask: the queue is listed at most once in ``settings.poll``
-        seconds. A job that a listing from before its submission lacks is not over.
+        seconds, whether it answers or not, and nobody waits for the listing of another.
+        A job that a listing from before its submission lacks is not over.
         """
         id = self.listed_as(id)
+        if self._looking.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._looking.release()
         with self._lock:
             since = self._submitted.get(id, -float("inf"))
-            if time.monotonic() - self._looked >= self.settings.poll:
-                self._look()
             if id in self._listed:
                 return self._listed[id]
             return GONE if self._looked > since + self.settings.poll else None
 
     def _look(self) -> None:
+        """List the queue if that is due."""
         began = time.monotonic()
+        if began - self._asked < self.settings.poll:
+            return
+        self._asked = began
         listing = self._ask(self._system.command)
         if listing is not None:
-            self._listed, self._looked = self._system.read(listing), began
+            with self._lock:
+                self._listed, self._looked = self._system.read(listing), began
 
     def _ask(self, command: list[str]) -> str | None:
         """Return what a command of the system prints, or None where it fails."""
@@ -128,15 +150,14 @@ class BatchQueue:
             cores=1,
             memory=f"{settings.resources.memory:.0f}B",
             processes=1,
-            python=settings.python or sys.executable,
+            python=self._python,
             worker_command=module,
             worker_extra_args=[*options],
             local_directory=settings.scratch and str(settings.scratch),
             job_script_prologue=list(settings.prologue),
             log_directory=str(self.folder),
             job_name="leadline",
-            # What a person's own configuration of dask-jobqueue says must not change our jobs.
-            config_name=settings.kind,
+            config_name=self._config,
             **queue,
             **self._system.words(settings),
         )
@@ -158,16 +179,44 @@ def _dask_jobqueue() -> ModuleType:
         signal.signal = setting
 
 
-def _discreet(job_class: type[Any]) -> type[Any]:
-    """Return a job class whose jobs do not inherit the driver's secrets."""
+def _own_config(jobqueue: ModuleType, kind: str) -> str:
+    """Return the name of dask-jobqueue's defaults for our jobs.
 
-    class Discreet(job_class):  # type: ignore[misc]
+    What a person's own configuration says of theirs must not change ours.
+    """
+    defaults = (files(jobqueue) / "jobqueue.yaml").read_text(encoding="utf-8")
+    name = f"leadline-{kind}"
+    dask.config.set({f"jobqueue.{name}": yaml.safe_load(defaults)["jobqueue"][kind]})
+    return name
+
+
+def _refuse_torn_paths(settings: QueueCluster, folder: Path, python: str) -> None:
+    """Refuse paths that do not pass whole through the shells and headers of job scripts.
+
+    Raises
+    ------
+    ComputeError
+        If there is one.
+    """
+    named = {"calculations": folder, "cluster.scratch": settings.scratch, "cluster.python": python}
+    for key, path in named.items():
+        if torn := _TORN.search(str(path or "")):
+            raise ComputeError(
+                f"{key} of the profile: found {str(path)!r}; allowed in the scripts of batch jobs "
+                f"is no space and none of the shell's own signs, found {torn[0]!r}: name another"
+            )
+
+
+def _ours(job_class: type[Any]) -> type[Any]:
+    """Return a job class of our own, whose jobs do not inherit the driver's secrets."""
+
+    class Ours(job_class):  # type: ignore[misc]
         @staticmethod
         async def _call(cmd: list[str], *, shell: bool = False, **options: Any) -> str:
             environment = without_secrets(os.environ)
             return str(await job_class._call(cmd, shell=shell, env=environment, **options))
 
-    return Discreet
+    return Ours
 
 
 def _last_line(error: Exception) -> str:

@@ -63,6 +63,9 @@ class BatchSystem:
         What a job's line looks like, with the groups ``id`` and ``word``.
     waiting, ended
         Its words for jobs that wait, and for jobs that are over; all others run.
+    submitted
+        How its answer to a submission names the job, as the group ``job_id``: sites add words
+        and numbers of their own. None where dask-jobqueue knows.
     """
 
     cluster: str
@@ -71,6 +74,7 @@ class BatchSystem:
     line: re.Pattern[str]
     waiting: frozenset[str]
     ended: frozenset[str]
+    submitted: str | None = None
 
     @property
     def command(self) -> list[str]:
@@ -215,6 +219,7 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
                     *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
                 }
             ),
+            submitted=r"Submitted batch job (?P<job_id>\d+)",
         ),
         "pbs": BatchSystem(
             cluster="PBSCluster",
@@ -223,6 +228,7 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             line=re.compile(r"^(?P<id>\d+)\S*(?:\s+\S+){8}\s+(?P<word>[A-Z])\s", re.MULTILINE),
             waiting=frozenset("QHWT"),
             ended=frozenset("CFX"),
+            submitted=r"(?m)^(?P<job_id>\d+)(?:\.\S+)?\s*$",
         ),
         "sge": BatchSystem(
             cluster="SGECluster",
@@ -231,6 +237,7 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             line=re.compile(r"^\s*(?P<id>\d+)(?:\s+\S+){3}\s+(?P<word>\w+)\s", re.MULTILINE),
             waiting=frozenset({"qw", "hqw", "hRwq", "Eqw", "Ehqw"}),
             ended=frozenset(),
+            submitted=r"[Yy]our job (?P<job_id>\d+)",
         ),
         "lsf": BatchSystem(
             cluster="LSFCluster",
@@ -239,6 +246,7 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             line=re.compile(r"^(?P<id>\d+)\s+(?P<word>[A-Z]+)", re.MULTILINE),
             waiting=frozenset({"PEND", "PSUSP", "WAIT"}),
             ended=frozenset({"DONE", "EXIT"}),
+            submitted=r"Job <(?P<job_id>\d+)>",
         ),
         "oar": BatchSystem(
             cluster="OARCluster",

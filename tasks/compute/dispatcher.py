@@ -35,7 +35,7 @@ FOLDER_POLL = 0.2
 
 
 CAUSE_SECONDS = 30.0
-"""How long a batch system has to say why a job has ended."""
+"""How long a batch system has to say what became of a job."""
 GONE_SECONDS = 5.0
 """How long Dask has to notice that the worker of a task is gone."""
 
@@ -210,7 +210,10 @@ class Dispatch(Protocol):
 
 def proved_by(queue: BatchQueue, running: Running) -> bool:
     """Tell whether a batch system says that the job around an attempt is over."""
-    said = queue.said(running.job) if running.job else None
+    said, deadline = None, time.monotonic() + CAUSE_SECONDS
+    while running.job and said is None and time.monotonic() < deadline:
+        said = queue.said(running.job)
+        time.sleep(0.0 if said else 1.0)
     return said is not None and said.state is JobState.ENDED
 
 

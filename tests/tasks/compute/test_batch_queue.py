@@ -1,0 +1,112 @@
+"""How a batch system is asked, without one: its commands are a few lines of shell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dask
+import pytest
+
+from leadline.tasks.compute.attempt_files import Running
+from leadline.tasks.compute.batch_queue import BatchQueue
+from leadline.tasks.compute.batch_systems import JobState
+from leadline.tasks.compute.dispatcher import proved_by
+from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.errors import ComputeError
+
+Commands = Callable[[str, str], None]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Write a command that is found before all others."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    def write(name: str, lines: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (folder / name).chmod(0o755)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("kind", "submit", "said", "job"),
+    [
+        ("slurm", "sbatch", "Welcome to login2 ... OK\nSubmitted batch job 4711", "4711"),
+        ("pbs", "qsub", "2 projects, charged to abc\n4711.server.site", "4711"),
+        ("sge", "qsub", 'Budget 7\nYour job 4711 ("leadline") has been submitted', "4711"),
+        ("lsf", "bsub", "esub 2.1 speaks\nJob <4711> is submitted to queue <normal>.", "4711"),
+        ("oar", "oarsub", "Set default walltime to 7200.\nOAR_JOB_ID=4711", "4711"),
+        ("htcondor", "condor_submit", "1 job(s) submitted to cluster 4711.", "4711.0"),
+    ],
+)
+def test_a_job_is_known_by_its_id_whatever_else_a_site_prints(
+    command: Commands, tmp_path: Path, kind: str, submit: str, said: str, job: str
+) -> None:
+    command(submit, f"cat <<'END'\n{said}\nEND")
+    queue = BatchQueue(QueueCluster.model_validate({"kind": kind}), tmp_path)
+    assert queue.submit("a.module", "tls://head:1", "w1") == job
+
+
+def test_a_queue_that_does_not_answer_is_asked_no_more_often(
+    command: Commands, tmp_path: Path
+) -> None:
+    command("squeue", f"echo asked >> {tmp_path}/asked; exit 1")
+    queue = BatchQueue(QueueCluster(kind="slurm", poll=60), tmp_path)
+    assert [queue.said("17") for _ in range(5)] == [None] * 5
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
+def test_nobody_waits_while_another_asks_a_slow_queue(
+    command: Commands, tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    command("squeue", f"touch {tmp_path}/asked; sleep 3; echo '17|PENDING'")
+    queue = BatchQueue(QueueCluster(kind="slurm", poll=60), tmp_path)
+    slow = pool.submit(queue.said, "17")
+    while not (tmp_path / "asked").exists():
+        time.sleep(0.01)
+    assert queue.said("17") is None
+    assert not slow.done()
+    said = slow.result()
+    assert said is not None
+    assert said.state is JobState.WAITING
+
+
+def test_a_queue_that_is_away_for_a_moment_is_asked_again_for_a_proof(
+    command: Commands, tmp_path: Path
+) -> None:
+    command(
+        "squeue", f"[ -f {tmp_path}/back ] || {{ touch {tmp_path}/back; exit 1; }}; echo '18|R'"
+    )
+    queue = BatchQueue(QueueCluster(kind="slurm", poll=0.5), tmp_path)
+    job = Running("one", 1, "node", "boot", 1, 1.0, "17", 1.0)
+    assert proved_by(queue, job)
+    assert not proved_by(queue, Running("one", 1, "node", "boot", 1, 1.0, "18", 1.0))
+
+
+def test_what_a_person_told_dask_jobqueue_changes_no_job(tmp_path: Path) -> None:
+    theirs = {"queue": "theirs", "interface": "ib7", "shebang": "#!/bin/zsh", "death-timeout": 1}
+    plain = BatchQueue(QueueCluster(kind="slurm"), tmp_path).script("m", "t", "n")
+    with dask.config.set({f"jobqueue.slurm.{key}": value for key, value in theirs.items()}):
+        assert BatchQueue(QueueCluster(kind="slurm"), tmp_path).script("m", "t", "n") == plain
+
+
+@pytest.mark.parametrize(
+    ("folder", "changes", "what"),
+    [
+        ("my calculations", {}, "calculations"),
+        ("here", {"scratch": "/tmp/$USER"}, "cluster.scratch"),
+        ("here", {"python": "/opt/my python"}, "cluster.python"),
+    ],
+)
+def test_a_path_that_a_shell_would_tear_apart_is_refused(
+    tmp_path: Path, folder: str, changes: dict[str, str], what: str
+) -> None:
+    settings = QueueCluster.model_validate({"kind": "slurm", **changes})
+    with pytest.raises(ComputeError, match=rf"{what} of the profile: .*no space"):
+        BatchQueue(settings, tmp_path / folder)
