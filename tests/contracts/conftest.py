@@ -1,17 +1,21 @@
-"""A server on a socket that speaks MongoDB's wire protocol, so that pymongo is really used.
+"""The stores that laws are tested on, and a server that speaks MongoDB's wire protocol.
 
-What it answers comes from mongomock-ng in memory. It knows the commands that the
-store sends, and no other.
+With that server on a socket pymongo is really used. What it answers comes from
+mongomock-ng in memory. It knows the commands that the store sends, and no other.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 import socketserver
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import bson
 import mongomock_ng
@@ -19,7 +23,10 @@ import pytest
 from pymongo.errors import DuplicateKeyError
 from wire import HEADER, OP_MSG, OP_QUERY, message
 
+from leadline.tasks.store.store import Store, open_store
+
 OP_REPLY = 1
+SERVER = "LEADLINE_TEST_MONGODB_URI"
 
 
 class WireServer(socketserver.ThreadingTCPServer):
@@ -163,3 +170,31 @@ def forgetful_uri() -> Iterator[str]:
     """URI of a server that does not answer as MongoDB does."""
     with serving(ForgetfulOfDates) as server:
         yield f"mongodb://127.0.0.1:{server.port}/leadline"
+
+
+@pytest.fixture(params=["embedded", "wire", "java", "mongodb"])
+def uri(request: pytest.FixtureRequest) -> str | None:
+    """Where the store under test is: None for the embedded one."""
+    if request.param == "wire":
+        return str(request.getfixturevalue("wire_uri"))
+    if request.param == "java":
+        return a_database_of(request.getfixturevalue("java_server").uri)
+    if request.param == "mongodb":
+        if SERVER not in os.environ:
+            pytest.skip(f"{SERVER} names no server")
+        return a_database_of(os.environ[SERVER])
+    return None
+
+
+def a_database_of(uri: str) -> str:
+    name = f"leadline_test_{secrets.token_hex(4)}"
+    return urlsplit(uri)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture
+def store(uri: str | None, tmp_path: Path) -> Iterator[Store]:
+    with open_store(uri, tmp_path) as opened:
+        yield opened
+        if uri is not None:
+            database = opened._connection.database
+            database.client.drop_database(database.name)
