@@ -14,6 +14,7 @@ from leadline.flows.crashed_runs import log_run
 from leadline.flows.limits import RunLimits
 from leadline.flows.loop import Loop
 from leadline.flows.prefect_server import wait_for_task_runs
+from leadline.flows.prefect_trouble import past_a_dead_server
 from leadline.flows.publishing import published
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.summary import CampaignSummary
@@ -49,7 +50,12 @@ def campaign(
     LeadlineError
         If the campaign cannot run as it is set up: nothing is lost.
     """
-    with watcher() as watch, opened(spec, watch) as bench, cancelled_in_prefect(watch):
+    with (
+        past_a_dead_server(),
+        watcher() as watch,
+        opened(spec, watch) as bench,
+        cancelled_in_prefect(watch),
+    ):
         log_run(bench.store, spec.name, str(flow_run.id), bench.lease.owner)
         loop = Loop(bench, RunLimits(calculations, hours), watch)
         with published(loop):

@@ -27,7 +27,13 @@ from prefect.settings import (
 from leadline.flows.beside import beside
 from leadline.flows.console_logging import quiet_senders
 from leadline.flows.loopback_server import HOST
-from leadline.flows.prefect_trouble import IMPATIENT, PATIENT, reason_of, send_what_waits
+from leadline.flows.prefect_trouble import (
+    IMPATIENT,
+    PATIENT,
+    lent_retries,
+    reason_of,
+    send_what_waits,
+)
 from leadline.flows.process_settings import defaults, no_proxy, process_settings
 from leadline.flows.server_register import Lobby
 from leadline.tasks.compute.processes import host
@@ -102,7 +108,8 @@ def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[P
             meanwhile()
             server = _named_server()
             try:
-                yield server
+                with lent_retries():
+                    yield server
             finally:
                 send_what_waits()
         else:

@@ -6,11 +6,16 @@ end for events at the exit of the process) is made for servers that come back.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from concurrent.futures import wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
@@ -18,6 +23,8 @@ from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
     temporary_settings,
 )
+
+from leadline.flows.process_settings import process_settings
 
 IMPATIENT = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10}
 """Settings for requests that nothing depends on: asked once, for ten seconds at most."""
@@ -27,6 +34,8 @@ SENDING_S = 60.0
 """How long a server that answers may take for what still stands in queues."""
 GIVING_UP_S = 20.0
 """How long a worker may take to let go of a connection."""
+_RETRIES = "PREFECT_CLIENT_MAX_RETRIES"
+_LENT: ContextVar[bool] = ContextVar("lent_retries", default=False)
 
 
 def reason_of(error: BaseException) -> str:
@@ -36,6 +45,32 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, httpx.TransportError):
         return f"it does not answer ({type(error).__name__})"
     return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def lent_retries() -> Iterator[None]:
+    """Let the end of a flow inside take away Prefect's retries; they are back after the block."""
+    token = _LENT.set(True)
+    try:
+        with process_settings({_RETRIES: str(PREFECT_CLIENT_MAX_RETRIES.value())}):
+            yield
+    finally:
+        _LENT.reset(token)
+
+
+@contextmanager
+def past_a_dead_server() -> Iterator[None]:
+    """Let the flow around end at once where its server refuses connections by then.
+
+    Prefect records the end of a flow after its last line, so with the settings of the
+    process alone, and would try for a minute. A server that hangs is waited for.
+    """
+    try:
+        yield
+    finally:
+        if _LENT.get() and isinstance(_health(), httpx.ConnectError):
+            os.environ[_RETRIES] = "0"
+            refresh_global_settings_context()
 
 
 def send_what_waits() -> None:
@@ -58,8 +93,13 @@ def send_what_waits() -> None:
 
 
 def _answers() -> bool:
+    return _health() is None
+
+
+def _health() -> Exception | None:
+    """Return why the server does not answer, or None where it does."""
     try:
         with temporary_settings(IMPATIENT), get_client(sync_client=True) as client:
-            return client.api_healthcheck() is None
-    except Exception:  # no address, no route, no server
-        return False
+            return client.api_healthcheck()
+    except Exception as error:  # no address, no server
+        return error

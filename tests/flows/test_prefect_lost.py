@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,11 +158,17 @@ def test_a_server_of_ours_that_is_killed_is_started_again_on_its_record(start: S
     assert not list(run.home.glob("leadline/*/server.json"))
 
 
-def test_a_named_server_that_is_gone_for_good_is_told_in_a_sentence(start: Start) -> None:
-    run = start(named=True)
+def test_a_named_server_that_is_gone_for_good_is_told_in_a_sentence_and_holds_no_run(
+    start: Start,
+) -> None:
+    run = start(named=True, PREFECT_CLIENT_MAX_RETRIES="5")
     run.wait_for_starts(3)
     run.send_to_server(signal.SIGKILL)
     said = run.ended()
+    with open_store(None, run.store, write=False) as store:
+        (stopped,) = [each for each in store.events("small") if each.kind == "campaign.stopped"]
+    # Prefect's five retries alone take 62 s; a busy machine takes ten to end a process.
+    assert datetime.now(UTC) - stopped.time < timedelta(seconds=50)
     assert "the Prefect server does not answer: the campaign goes on" in said
     assert "Prefect's server did not record the end of this run: it does not answer" in said
     assert "0 of " in said
