@@ -117,6 +117,9 @@ if __name__ == "__main__":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         serve(socket.socket(fileno=int(sys.argv[1])))
+    # Of Ctrl-C before its first line a program says nothing; Python would print where it imports.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from leadline.flows.cli import main
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 NURSERY = Path(__file__).with_name("driver_nursery.py")
-MAIN = "from leadline.flows.cli import main; main()"
+MAIN = (
+    "import signal; signal.signal(2, signal.SIG_DFL); from leadline.flows.cli import main; "
+    "signal.signal(2, signal.default_int_handler); main()"
+)
+"""What a shell's `leadline` does, but silent where Ctrl-C comes before its first line."""
 START_SECONDS = 300.0
 """Time that a nursery has to import everything, on a loaded machine too."""
 
