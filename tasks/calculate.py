@@ -18,8 +18,14 @@ from typing import Any
 
 from leadline.tasks.calculation import Failure, FailureKind, Request
 from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, take_over
-from leadline.tasks.compute.attempt_files import calculation_folder, sign_off, turns
-from leadline.tasks.compute.dispatcher import IDLE, NOT_STARTED, Dispatch, see_to_end
+from leadline.tasks.compute.attempt_files import calculation_folder, turns
+from leadline.tasks.compute.dispatcher import (
+    IDLE,
+    NOT_STARTED,
+    Dispatch,
+    see_to_end,
+    sign_off_by_word,
+)
 from leadline.tasks.compute.durations import Durations
 from leadline.tasks.compute.job_dispatcher import DetachedError
 from leadline.tasks.engines.engine import Engine
@@ -187,7 +193,8 @@ class Desk:
             standing = take_over(folder, self.watch)
         last = standing.running
         if standing.state is State.UNKNOWN and last and self.dispatcher.proves_gone(last):
-            sign_off(folder, last.attempt, f"its batch job {last.job} is over")
+            words = f"its batch job {last.job} is over"
+            sign_off_by_word(folder, last.attempt, self.watch, words, cancelled)
             standing = take_over(folder, self.watch)
         return standing
 

@@ -15,7 +15,7 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
-from leadline.tasks.compute.attempt import State, inspect, wait_for_result
+from leadline.tasks.compute.attempt import State, Watch, inspect, take_over, wait_for_result
 from leadline.tasks.compute.attempt_files import Running, ask_to_stop, attempt_folder, sign_off
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
@@ -113,7 +113,7 @@ class Dispatcher:
             finally:
                 if self._roster and hand:
                     self._roster.give_back(hand)
-            yield self._caused(request, result, hand)
+            yield self._caused(request, result, hand, cancelled)
         finally:
             future.release()
 
@@ -154,7 +154,9 @@ class Dispatcher:
                     return _lost(request, OSError("its worker left"), cancelled)
         return _settled(future, request, cancelled)
 
-    def _caused(self, request: Request, result: Result, hand: Hand | None) -> Result:
+    def _caused(
+        self, request: Request, result: Result, hand: Hand | None, cancelled: Callable[[], bool]
+    ) -> Result:
         """Return a result that was lost with its batch job together with the system's own word.
 
         That word is the proof, too, that nothing of it is alive on a node that we do not see.
@@ -162,12 +164,13 @@ class Dispatcher:
         failure = result.failure
         if hand is None or failure is None or failure.reason not in LOST_WITH_JOB:
             return result
+        folder, watch = Path(request.folder), Watch()
+        watch.look(folder)
         said = self._said_at_last(hand.job)
         if said is None:
             return result
-        folder, standing = Path(request.folder), inspect(Path(request.folder))
-        if standing.state is State.UNKNOWN and standing.attempts[-1] == request.attempt:
-            sign_off(folder, request.attempt, f"batch job {hand.job} is over: {said.word}")
+        over = f"batch job {hand.job} is over: {said.word}"
+        sign_off_by_word(folder, request.attempt, watch, over, cancelled)
         words = f"{failure.message}; batch job {hand.job}: {said.word}"
         reason = CAUSES.get(said.word, failure.reason)
         return replace(result, failure=Failure(failure.kind, reason, words))
@@ -231,6 +234,20 @@ def see_to_end(folder: Path, attempt: int, cancelled: Callable[[], bool]) -> Res
         deadline = time.monotonic() + STOP_SECONDS
         left = wait_for_result(folder, attempt, lambda: time.monotonic() > deadline, FOLDER_POLL)
     return left
+
+
+def sign_off_by_word(
+    folder: Path, attempt: int, watch: Watch, words: str, cancelled: Callable[[], bool]
+) -> None:
+    """Sign an attempt off because a batch system says that its job is over.
+
+    A counter that rises speaks against that word: a node may be cut off, a listing old or of
+    another cluster. It has had time to rise, by :func:`see_to_end`, unless we are cancelled.
+    """
+    standing = take_over(folder, watch)
+    last = standing.attempts[-1] if standing.attempts else None
+    if standing.state is State.UNKNOWN and last == attempt and not cancelled():
+        sign_off(folder, attempt, words)
 
 
 def _stopped(future: distributed.Future[dict[str, str]], request: Request, done: Event) -> Result:

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from leadline.tasks.calculation import FailureKind, Request, Result
-from leadline.tasks.compute.attempt import State, Watch, take_over
+from leadline.tasks.compute.attempt import State, Watch, inspect, take_over
 from leadline.tasks.compute.attempt_files import (
     Running,
     ask_to_stop,
     attempt_folder,
-    sign_off,
     write_whole,
 )
 from leadline.tasks.compute.batch_job import JOB, REQUEST, submitted
@@ -30,6 +29,8 @@ from leadline.tasks.compute.dispatcher import (
     WORKER_LOST,
     failed,
     proved_by,
+    see_to_end,
+    sign_off_by_word,
 )
 from leadline.tasks.errors import ComputeError
 
@@ -127,7 +128,11 @@ class JobDispatcher:
             if left is not None:
                 return left
             if said is not None and said.state is JobState.ENDED:
-                return _lost(calculation, folder, attempt, job, said, watch)
+                left = see_to_end(folder, attempt, cancelled)
+                sign_off_by_word(folder, attempt, watch, _over(job, said), cancelled)
+                if left is not None and (left.complete or left.attempt == attempt):
+                    return left
+                return _lost(calculation, folder, attempt, job, said)
             if cancelled():
                 return self._stopped(calculation, folder, attempt, job, watch)
             if self.leaves():
@@ -159,14 +164,13 @@ def _left(folder: Path, attempt: int, watch: Watch) -> Result | None:
     return standing.result if ended else None
 
 
-def _lost(
-    calculation: str, folder: Path, attempt: int, job: str, said: Said, watch: Watch
-) -> Result:
-    """Return why a job that is over left no answer; the batch system's word proves its end."""
-    standing = take_over(folder, watch)
-    started = attempt in standing.attempts
-    if started:
-        sign_off(folder, attempt, f"batch job {job} is over: {said.word}")
+def _over(job: str, said: Said) -> str:
+    return f"batch job {job} is over: {said.word}"
+
+
+def _lost(calculation: str, folder: Path, attempt: int, job: str, said: Said) -> Result:
+    """Return why a job that is over left no answer."""
+    started = attempt in inspect(folder).attempts
     reason = CAUSES.get(said.word, WORKER_LOST if started else NOT_STARTED)
     words = f"batch job {job} left no answer: {said.word}"
     return failed(calculation, attempt, FailureKind.REMOTE, reason, words)

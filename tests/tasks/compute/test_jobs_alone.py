@@ -1,0 +1,119 @@
+"""One job a calculation, without a batch system: what stands in folders against what is said."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from leadline.tasks.calculation import Request, Result
+from leadline.tasks.compute import attempt as attempts
+from leadline.tasks.compute.attempt import Watch
+from leadline.tasks.compute.attempt_files import (
+    Running,
+    attempt_folder,
+    is_signed_off,
+    sign_off,
+    take_turn,
+    write_result,
+)
+from leadline.tasks.compute.batch_job import JOB
+from leadline.tasks.compute.batch_queue import BatchQueue
+from leadline.tasks.compute.dispatcher import sign_off_by_word
+from leadline.tasks.compute.job_dispatcher import JobDispatcher
+from leadline.tasks.compute.queue_settings import QueueCluster
+
+if TYPE_CHECKING:
+    from tests.tasks.compute.conftest import Asking
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the folder of a Slurm of a few lines; ``listing`` says which jobs there are."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "listing").touch()
+    lines = {
+        "squeue": f"cat {folder}/listing",
+        "sbatch": f"[ -f {folder}/full ] && echo no more jobs >&2 && exit 1\n"
+        f"echo '17|PENDING' >> {folder}/listing; echo Submitted batch job 17",
+        "scancel": "exit 0",
+    }
+    for name, words in lines.items():
+        (folder / name).write_text(f"#!/bin/sh\n{words}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder
+
+
+@pytest.fixture
+def dispatcher(slurm: Path, tmp_path: Path) -> JobDispatcher:
+    return JobDispatcher(BatchQueue(QueueCluster(kind="slurm", poll=0.05), tmp_path))
+
+
+@pytest.fixture
+def elsewhere(ask: Asking) -> Request:
+    """Give a calculation whose engine runs on another host."""
+    request = ask()
+    here = asdict(Running.here(request))
+    running = Running(**{**here, "host": "node17", "boot": "another", "job": "17"})
+    directory = attempt_folder(Path(request.folder), 1)
+    directory.mkdir(parents=True)
+    take_turn(request, running)
+    (directory / JOB).write_text(json.dumps({"system": "slurm", "job": "17"}))
+    return request
+
+
+def taken_up(dispatcher: JobDispatcher, request: Request) -> Result | None:
+    folder = Path(request.folder)
+    with dispatcher.resume(request.calculation, folder, 1, lambda: False) as result:
+        return result
+
+
+def test_an_engine_that_is_seen_to_beat_is_alive_though_no_queue_knows_its_job(
+    dispatcher: JobDispatcher, elsewhere: Request, pool: ThreadPoolExecutor
+) -> None:
+    folder, directory = Path(elsewhere.folder), attempt_folder(Path(elsewhere.folder), 1)
+    coming = pool.submit(taken_up, dispatcher, elsewhere)
+    for beat in range(40):
+        (directory / "heartbeat").write_text(str(beat))
+        time.sleep(0.05)
+    assert not coming.done()
+    assert not is_signed_off(folder, 1)
+    write_result(Result("one", 1, converged=True, energy=-3.0), directory)
+    sign_off(folder, 1, "all ended")
+    result = coming.result(10)
+    assert result is not None
+    assert result.energy == -3.0
+
+
+def test_the_end_of_a_job_is_the_end_of_an_engine_that_no_longer_beats(
+    dispatcher: JobDispatcher, elsewhere: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "STALL_SECONDS", 0.5)
+    result = taken_up(dispatcher, elsewhere)
+    assert result is not None
+    assert result.failure is not None
+    assert result.failure.reason == "worker-lost"
+    assert is_signed_off(Path(elsewhere.folder), 1)
+
+
+def test_a_queues_word_signs_nothing_off_while_its_counter_rises_or_nobody_waits_to_see_it(
+    elsewhere: Request,
+) -> None:
+    folder, directory = Path(elsewhere.folder), attempt_folder(Path(elsewhere.folder), 1)
+    rising, still = Watch(), Watch()
+    rising.look(folder)
+    (directory / "heartbeat").write_text("1")
+    still.look(folder)
+    sign_off_by_word(folder, 1, rising, "it is over", lambda: False)
+    sign_off_by_word(folder, 1, still, "it is over", lambda: True)
+    sign_off_by_word(folder, 2, still, "it is over", lambda: False)
+    assert not is_signed_off(folder, 1)
+    sign_off_by_word(folder, 1, still, "it is over", lambda: False)
+    assert is_signed_off(folder, 1)
