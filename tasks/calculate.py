@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from leadline.tasks.calculation import Failure, FailureKind, Request
-from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, take_over
+from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, give_up, take_over
 from leadline.tasks.compute.attempt_files import calculation_folder, turns
 from leadline.tasks.compute.dispatcher import (
     IDLE,
@@ -240,6 +240,8 @@ class Desk:
             by = in_words(attempt.owner)
             words = f"attempt {attempt.number} was claimed by {by} and has not started"
             return "" if self._moves(record, cancelled) else words
+        if not started:
+            give_up(folder, attempt.number)
         reason = "driver-lost" if started else NOT_STARTED
         lost = Failure(FailureKind.REMOTE, reason, f"its driver ended: {standing.why}")
         self.store.fail(record.id, attempt.number, lost, CalculationState.CUT)

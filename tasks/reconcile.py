@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from leadline.tasks.calculation import Failure, FailureKind, Result
-from leadline.tasks.compute.attempt import Standing, State, Watch, orphans, take_over
+from leadline.tasks.compute.attempt import Standing, State, Watch, give_up, orphans, take_over
 from leadline.tasks.compute.attempt_files import HEARTBEAT_SECONDS, calculation_folder, sign_off
 from leadline.tasks.compute.batch_job import submitted
 from leadline.tasks.compute.processes import kill, marks
@@ -292,8 +292,8 @@ class Reconciler:
             yield Difference("queued", subject, f"it is {system}'s batch job {job}")
         elif is_gone(attempt.owner) or host_of(attempt.owner) == self.gone:
             found = f"attempt {attempt.number} was claimed by {in_words(attempt.owner)}"
-            cut = partial(self._cut, record, "not-started", why)
-            yield Difference("never-started", subject, found, cut)
+            give_up = partial(self._give_up_claim, record, why)
+            yield Difference("never-started", subject, found, give_up)
         else:
             found = f"attempt {attempt.number} was claimed by {in_words(attempt.owner)}"
             yield Difference("unknown", subject, found)
@@ -306,6 +306,16 @@ class Reconciler:
     def _cut(self, record: Calculation, reason: str, words: str) -> None:
         failure = Failure(FailureKind.REMOTE, reason, words)
         self.store.fail(record.id, len(record.attempts), failure, CalculationState.CUT)
+
+    def _give_up_claim(self, record: Calculation, words: str) -> None:
+        """Cut an attempt that did not start; a batch job of which we never knew is to start none.
+
+        A folder that is not there is on a disk of another machine.
+        """
+        folder = self._folder(record.id)
+        if folder.parent.is_dir():
+            give_up(folder, record.attempts[-1].number)
+        self._cut(record, "not-started", words)
 
     def _judge(self, record: Calculation) -> Judge | None:
         """Return what knows the phases of a calculation's campaign; None where nothing relaxes."""

@@ -15,12 +15,14 @@ from leadline.tasks.compute import processes
 from leadline.tasks.compute.attempt_files import (
     HEARTBEAT_SECONDS,
     Running,
+    ask_to_stop,
     attempt_folder,
     fresh,
     is_signed_off,
     read_result,
     turns,
 )
+from leadline.tasks.writing import explained_writing
 
 STALL_SECONDS = 6 * HEARTBEAT_SECONDS
 """A counter that does not rise for so long no longer speaks for its engine."""
@@ -178,6 +180,15 @@ def wait_for_result(
             return None
         time.sleep(poll)
     return None
+
+
+def give_up(folder: Path, attempt: int) -> None:
+    """Leave word that an attempt that did not start is to start no more.
+
+    A worker that was cut off may come back with it, or a batch job of which we never knew.
+    """
+    with explained_writing(folder):
+        ask_to_stop(folder, attempt)
 
 
 def _proof_here(last: Running, who: str) -> tuple[State, list[psutil.Process], str]:

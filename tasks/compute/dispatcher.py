@@ -15,7 +15,14 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
-from leadline.tasks.compute.attempt import State, Watch, inspect, take_over, wait_for_result
+from leadline.tasks.compute.attempt import (
+    State,
+    Watch,
+    give_up,
+    inspect,
+    take_over,
+    wait_for_result,
+)
 from leadline.tasks.compute.attempt_files import Running, ask_to_stop, attempt_folder, sign_off
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
@@ -290,6 +297,8 @@ def _lost(request: Request, error: BaseException, cancelled: Callable[[], bool])
     standing = inspect(folder)
     words = f"the worker was lost ({type(error).__name__}: {error}); {standing.why}"
     started = request.attempt in standing.attempts
+    if not started:
+        give_up(folder, request.attempt)
     return _failed(request, FailureKind.REMOTE, WORKER_LOST if started else NOT_STARTED, words)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from leadline.tasks.calculation import FailureKind, Request, Result
-from leadline.tasks.compute.attempt import State, Watch, inspect, take_over
+from leadline.tasks.compute.attempt import State, Watch, give_up, inspect, take_over
 from leadline.tasks.compute.attempt_files import (
     Running,
     ask_to_stop,
@@ -171,6 +171,8 @@ def _over(job: str, said: Said) -> str:
 def _lost(calculation: str, folder: Path, attempt: int, job: str, said: Said) -> Result:
     """Return why a job that is over left no answer."""
     started = attempt in inspect(folder).attempts
+    if not started:
+        give_up(folder, attempt)
     reason = CAUSES.get(said.word, WORKER_LOST if started else NOT_STARTED)
     words = f"batch job {job} left no answer: {said.word}"
     return failed(calculation, attempt, FailureKind.REMOTE, reason, words)

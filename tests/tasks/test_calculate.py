@@ -335,6 +335,7 @@ def test_a_claim_that_never_started_is_run_again(desk: Callable[..., Desk], queu
     ours = desk(good)
     ours.store.claim(queued, dead())
     assert states(ours.carry(queued, never).calculation) == ["cut", "done"]
+    assert (attempt_folder(ours.folder(queued), 1) / "stop").exists()
 
 
 def test_a_claim_of_a_driver_that_may_live_waits(

@@ -195,6 +195,14 @@ def test_a_claim_that_never_took_its_turn_is_cut_once_its_driver_is_gone(scene: 
     assert scene.reconcile() == []
 
 
+def test_a_claim_that_is_given_up_starts_no_engine_later(scene: Scene) -> None:
+    scene.claimed(dead())
+    scene.root.mkdir(exist_ok=True)
+    assert scene.reconcile() == ["never-started"]
+    (stop,) = scene.root.glob("*/attempt-1/stop")
+    assert stop.parent.parent.name == scene.record.id
+
+
 def test_a_claim_of_a_living_process_is_left_alone(scene: Scene) -> None:
     scene.claimed(this_process())
     assert list(scene.look()) == []

@@ -22,14 +22,14 @@ from leadline.tasks.compute.attempt_files import (
     take_turn,
     write_result,
 )
-from leadline.tasks.compute.batch_job import JOB
+from leadline.tasks.compute.batch_job import JOB, run
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.dispatcher import sign_off_by_word
 from leadline.tasks.compute.job_dispatcher import JobDispatcher
 from leadline.tasks.compute.queue_settings import QueueCluster
 
 if TYPE_CHECKING:
-    from tests.tasks.compute.conftest import Asking
+    from tests.tasks.compute.conftest import Asking, Observer
 
 
 @pytest.fixture
@@ -117,3 +117,22 @@ def test_a_queues_word_signs_nothing_off_while_its_counter_rises_or_nobody_waits
     assert not is_signed_off(folder, 1)
     sign_off_by_word(folder, 1, still, "it is over", lambda: False)
     assert is_signed_off(folder, 1)
+
+
+def test_a_job_that_starts_after_it_was_given_up_starts_no_engine(
+    dispatcher: JobDispatcher, slurm: Path, ask: Asking, pool: ThreadPoolExecutor, observe: Observer
+) -> None:
+    request = ask()
+
+    def ran() -> Result:
+        with dispatcher.run(request, lambda: False) as result:
+            return result
+
+    coming = pool.submit(ran)
+    observe.until((slurm / "listing").read_text)
+    (slurm / "listing").write_text("")
+    result = coming.result(20)
+    assert result.failure is not None
+    assert result.failure.reason == "not-started"
+    run(Path(request.folder), 1)
+    assert not observe.log(request)
