@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from leadline.tasks.calculation import FailureKind, Request, Result
 from leadline.tasks.compute.attempt import State, Watch, give_up, inspect, take_over
@@ -32,7 +33,8 @@ from leadline.tasks.compute.dispatcher import (
     see_to_end,
     sign_off_by_word,
 )
-from leadline.tasks.errors import ComputeError
+from leadline.tasks.errors import ComputeError, WriteError
+from leadline.tasks.writing import explained_writing
 
 MODULE = "leadline.tasks.compute.batch_job"
 LOOK_SECONDS = 1.0
@@ -56,6 +58,7 @@ class JobDispatcher:
         self._queue = queue
         self.leaves: Callable[[], bool] = lambda: False
         """Says that the driver wants to end and to let its jobs go on."""
+        self._submitting, self._under_way = Lock(), set[str]()
         need = queue.settings.resources
         self._options = [
             *("--walltime", f"{need.walltime:.0f}"),
@@ -77,14 +80,23 @@ class JobDispatcher:
         DetachedError
             If the driver leaves before the job is over.
         ComputeError
-            If the batch system takes no job.
+            If the batch system takes no job, and none of ours is under way.
+        WriteError
+            If the folder of calculations takes no more files.
         """
         folder = Path(request.folder)
         directory = attempt_folder(folder, request.attempt)
-        directory.mkdir(parents=True, exist_ok=True)
-        write_whole(directory / REQUEST, json.dumps(request.to_plain()))
-        job = self._queue.submit(MODULE, str(folder), str(request.attempt), self._options)
-        write_whole(directory / JOB, json.dumps({"system": self._system, "job": job}))
+        with explained_writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            write_whole(directory / REQUEST, json.dumps(request.to_plain()))
+        job = self._submitted(folder, request.attempt, cancelled, poll)
+        if job is None:
+            words = "it was stopped while the queue took no more jobs"
+            yield failed(
+                request.calculation, request.attempt, FailureKind.CANCELLED, "stopped", words
+            )
+            return
+        self._note(directory, job)
         yield self._end(request.calculation, folder, request.attempt, job, cancelled, poll)
 
     @contextmanager
@@ -111,7 +123,58 @@ class JobDispatcher:
     def _system(self) -> str:
         return self._queue.settings.kind
 
+    def _submitted(
+        self, folder: Path, attempt: int, cancelled: Callable[[], bool], poll: float
+    ) -> str | None:
+        """Submit a job, once the queue takes it; None if cancelled before.
+
+        A queue that takes no more for now is no trouble while jobs of ours are under way.
+        """
+        while True:
+            with self._submitting:
+                alone = not self._under_way
+                try:
+                    job = self._queue.submit(MODULE, str(folder), str(attempt), self._options)
+                except ComputeError:
+                    if alone and not (cancelled() or self.leaves()):
+                        raise
+                else:
+                    self._under_way.add(job)
+                    return job
+            again = time.monotonic() + self._queue.settings.poll
+            while time.monotonic() < again:
+                if cancelled():
+                    return None
+                if self.leaves():
+                    raise DetachedError("the queue took no more jobs; the next run submits it")
+                time.sleep(min(poll, self._queue.settings.poll))
+
+    def _note(self, directory: Path, job: str) -> None:
+        """Write down which job runs an attempt; one that nobody could find again is cancelled."""
+        try:
+            with explained_writing(directory):
+                write_whole(directory / JOB, json.dumps({"system": self._system, "job": job}))
+        except WriteError:
+            self._under_way.discard(job)
+            self._queue.cancel(job)
+            raise
+
     def _end(
+        self,
+        calculation: str,
+        folder: Path,
+        attempt: int,
+        job: str,
+        cancelled: Callable[[], bool],
+        poll: float,
+    ) -> Result:
+        self._under_way.add(job)
+        try:
+            return self._followed(calculation, folder, attempt, job, cancelled, poll)
+        finally:
+            self._under_way.discard(job)
+
+    def _followed(
         self,
         calculation: str,
         folder: Path,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leadline.tasks.calculation import Request, Result
+from leadline.tasks.calculation import FailureKind, Request, Result
 from leadline.tasks.compute import attempt as attempts
 from leadline.tasks.compute.attempt import Watch
 from leadline.tasks.compute.attempt_files import (
@@ -27,6 +27,7 @@ from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.dispatcher import sign_off_by_word
 from leadline.tasks.compute.job_dispatcher import JobDispatcher
 from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.errors import ComputeError, WriteError
 
 if TYPE_CHECKING:
     from tests.tasks.compute.conftest import Asking, Observer
@@ -136,3 +137,48 @@ def test_a_job_that_starts_after_it_was_given_up_starts_no_engine(
     assert result.failure.reason == "not-started"
     run(Path(request.folder), 1)
     assert not observe.log(request)
+
+
+def test_a_full_queue_is_waited_for_while_jobs_are_in_it(
+    dispatcher: JobDispatcher, slurm: Path, ask: Asking, pool: ThreadPoolExecutor, observe: Observer
+) -> None:
+    stop: list[bool] = []
+
+    def ran(name: str) -> Result:
+        with dispatcher.run(ask(name), lambda: bool(stop), poll=0.05) as result:
+            return result
+
+    coming = [pool.submit(ran, "first")]
+    observe.until((slurm / "listing").read_text)
+    (slurm / "full").touch()
+    coming += [pool.submit(ran, "second")]
+    time.sleep(0.5)
+    assert not any(each.done() for each in coming)
+    stop.append(True)
+    reasons = [each.result(20).failure for each in coming]
+    assert {each and each.kind for each in reasons} == {FailureKind.CANCELLED}
+    stop.clear()
+    with pytest.raises(ComputeError, match="no more jobs"):
+        ran("third")
+
+
+def test_a_disk_that_takes_no_job_is_told_in_plain_words(
+    dispatcher: JobDispatcher, ask: Asking, slurm: Path
+) -> None:
+    request = ask()
+    Path(request.folder).parent.mkdir(parents=True)
+    Path(request.folder).touch()
+    with pytest.raises(WriteError, match="cannot be written"):
+        dispatcher.run(request, lambda: False).__enter__()
+    assert not (slurm / "listing").read_text()
+
+
+def test_a_job_that_could_not_be_noted_is_cancelled(
+    dispatcher: JobDispatcher, slurm: Path, ask: Asking
+) -> None:
+    request = ask()
+    (attempt_folder(Path(request.folder), 1) / JOB).mkdir(parents=True)
+    (slurm / "scancel").write_text(f"#!/bin/sh\necho $1 > {slurm}/cancelled\n")
+    with pytest.raises(WriteError, match="cannot be written"):
+        dispatcher.run(request, lambda: False).__enter__()
+    assert (slurm / "cancelled").read_text() == "17\n"
