@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,7 @@ import dask
 import yaml
 
 from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS, JobState, Said
-from leadline.tasks.compute.environment import without_secrets
+from leadline.tasks.compute.environment import for_commands
 from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.errors import ComputeError
 
@@ -68,7 +69,7 @@ class BatchQueue:
         Raises
         ------
         ComputeError
-            If the system refuses it, in its own words.
+            If the system refuses it, in its own words, or does not answer.
         """
         job = self._job(module, target, name, options)
         try:
@@ -126,15 +127,7 @@ class BatchQueue:
     def _ask(self, command: list[str]) -> str | None:
         """Return what a command of the system prints, or None where it fails."""
         try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=ANSWER_SECONDS,
-                env=without_secrets(os.environ),
-            )
+            done = _answered(command)
         except (OSError, subprocess.TimeoutExpired):
             return None
         # An empty queue is no error, whatever the exit code with which some systems say so.
@@ -208,15 +201,53 @@ def _refuse_torn_paths(settings: QueueCluster, folder: Path, python: str) -> Non
 
 
 def _ours(job_class: type[Any]) -> type[Any]:
-    """Return a job class of our own, whose jobs do not inherit the driver's secrets."""
+    """Return a job class of our own, whose commands are called as all of ours."""
 
     class Ours(job_class):  # type: ignore[misc]
         @staticmethod
-        async def _call(cmd: list[str], *, shell: bool = False, **options: Any) -> str:
-            environment = without_secrets(os.environ)
-            return str(await job_class._call(cmd, shell=shell, env=environment, **options))
+        async def _call(cmd: list[str], *, shell: bool = False) -> str:
+            try:
+                done = _answered(cmd, shell=shell)
+            except subprocess.TimeoutExpired:
+                raise RuntimeError(f"no answer within {ANSWER_SECONDS:g} s") from None
+            if done.returncode != 0:
+                said = f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+                raise RuntimeError(said)
+            return done.stdout
 
     return Ours
+
+
+def _answered(command: list[str], *, shell: bool = False) -> subprocess.CompletedProcess[str]:
+    """Call a command of the system, without the driver's secrets.
+
+    Where it has no end in time, all that it started is killed: it would hold who waits for it.
+
+    Raises
+    ------
+    OSError
+        If there is no such command.
+    subprocess.TimeoutExpired
+        After ``ANSWER_SECONDS``.
+    """
+    with subprocess.Popen(
+        command,
+        shell=shell,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=for_commands(os.environ),
+        start_new_session=True,
+    ) as process:
+        try:
+            said, warned = process.communicate(timeout=ANSWER_SECONDS)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, said, warned)
 
 
 def _last_line(error: Exception) -> str:

@@ -10,10 +10,13 @@ from pathlib import Path
 import dask
 import pytest
 
+from leadline.tasks.compute import batch_queue
 from leadline.tasks.compute.attempt_files import Running
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import JobState
 from leadline.tasks.compute.dispatcher import proved_by
+from leadline.tasks.compute.environment import without_secrets
+from leadline.tasks.compute.processes import start_time
 from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.errors import ComputeError
 
@@ -110,3 +113,34 @@ def test_a_path_that_a_shell_would_tear_apart_is_refused(
     settings = QueueCluster.model_validate({"kind": "slurm", **changes})
     with pytest.raises(ComputeError, match=rf"{what} of the profile: .*no space"):
         BatchQueue(settings, tmp_path / folder)
+
+
+def test_a_submission_that_hangs_is_ended_with_all_it_started(
+    command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_queue, "ANSWER_SECONDS", 5.0)
+    command("sbatch", f"sleep 120 & echo $! > {tmp_path}/child; wait")
+    with pytest.raises(ComputeError, match=r"slurm takes no job \(no answer within 5 s\)"):
+        BatchQueue(QueueCluster(kind="slurm"), tmp_path).submit("a.module", "tls://head:1", "w1")
+    child, deadline = int((tmp_path / "child").read_text()), time.monotonic() + 20
+    while start_time(child) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_driver_that_is_a_job_itself_asks_for_no_job_like_its_own(
+    command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"SLURM_NTASKS": "1", "SBATCH_TIMELIMIT": "1", "SQUEUE_FORMAT": "%T"}
+    site = {"SLURM_CONF": "/etc/site.conf", "SLURM_CLUSTERS": "big"}
+    for name, value in {**own, **site}.items():
+        monkeypatch.setenv(name, value)
+    for name, said in {"sbatch": "Submitted batch job 17", "squeue": "17|RUNNING"}.items():
+        command(name, f"env > {tmp_path}/{name}; echo '{said}'")
+    queue = BatchQueue(QueueCluster(kind="slurm"), tmp_path)
+    assert queue.said(queue.submit("a.module", "tls://head:1", "w1")) is not None
+    for name in ("sbatch", "squeue"):
+        given = (tmp_path / name).read_text().splitlines()
+        slurms = {line for line in given if line.startswith(("SLURM", "SBATCH", "SQUEUE"))}
+        assert slurms == {f"{key}={value}" for key, value in site.items()}
+    assert without_secrets(own) == own
