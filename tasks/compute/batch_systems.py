@@ -7,6 +7,7 @@ resources of a calculation in each system's words, and the reading of each queue
 from __future__ import annotations
 
 import getpass
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -130,7 +131,12 @@ def _pbs(cluster: QueueCluster) -> dict[str, Any]:
         "account": cluster.account,
         "walltime": clock(need.walltime),
         "resource_spec": ":".join(chunk),
-        "job_extra_directives": ["-r n", *cluster.directives],
+        # Without it, chunks that fit on one host may share it.
+        "job_extra_directives": [
+            "-r n",
+            *(["-l place=scatter"] if need.nodes > 1 else []),
+            *cluster.directives,
+        ],
     }
 
 
@@ -139,25 +145,35 @@ def _sge(cluster: QueueCluster) -> dict[str, Any]:
     slots = need.ranks * need.threads
     of_each = need.memory * need.nodes / slots / 2**20
     parallel = [f"-pe {cluster.parallel_environment} {slots}"] if slots > 1 else []
-    gpus = f",gpu={need.gpus}" if need.gpus else ""
     return {
         "project": cluster.account,
         "walltime": clock(need.walltime),
-        "resource_spec": f"h_vmem={of_each:.0f}M{gpus}",
-        "job_extra_directives": [*parallel, "-r n", *cluster.directives],
+        # Both are of each slot.
+        "resource_spec": f"h_vmem={of_each:.0f}M{_gpus_of_a_slot(need.gpus, need.cores)}",
+        # Many sites start scripts with csh, whatever their first line says.
+        "job_extra_directives": ["-S /bin/bash", *parallel, "-r n", *cluster.directives],
     }
+
+
+def _gpus_of_a_slot(gpus: int, slots: int) -> str:
+    """Return the GPUs of a node as Grid Engine takes them, which counts none by halves."""
+    return f",gpu={math.ceil(gpus / slots)}" if gpus else ""
 
 
 def _lsf(cluster: QueueCluster) -> dict[str, Any]:
     need = cluster.resources
+    slots = need.ranks * need.threads
     return {
         "project": cluster.account,
-        "walltime": clock(need.walltime).rpartition(":")[0],
-        "ncpus": need.ranks * need.threads,
+        # It counts minutes: those that are begun are asked for.
+        "walltime": clock(math.ceil(need.walltime / 60) * 60).rpartition(":")[0],
+        "ncpus": slots,
         "mem": int(need.memory),
         "job_directives_skip": ["span[hosts=1]"],
         "job_extra_directives": [
             f'-R "span[ptile={need.cores}]"',
+            # -M limits memory; this has it kept free, and the unit is no matter of the site.
+            f'-R "rusage[mem={need.memory / 2**20:.0f}MB]"',
             "-rn",
             *([f'-gpu "num={need.gpus}"'] if need.gpus else []),
             *cluster.directives,
@@ -167,15 +183,26 @@ def _lsf(cluster: QueueCluster) -> dict[str, Any]:
 
 def _oar(cluster: QueueCluster) -> dict[str, Any]:
     need = cluster.resources
+    # The cores below a GPU are counted for each of them.
     gpus = f"/gpu={need.gpus}" if need.gpus else ""
+    cores = math.ceil(need.cores / max(need.gpus, 1))
     return {
         "project": cluster.account,
         "walltime": clock(need.walltime),
-        "resource_spec": f"/nodes={need.nodes}{gpus}/core={need.cores}",
+        "resource_spec": f"/nodes={need.nodes}{gpus}/core={cores}",
         # OAR grants memory with the cores; sites that name it do so in `directives`.
         "memory_per_core_property_name": "not_applicable",
         "job_extra_directives": list(cluster.directives),
     }
+
+
+_ENDED_BY_CONDOR = (
+    "(JobStatus == 5 && HoldReasonCode != 1 && HoldReasonCode != 15 && HoldReasonCode != 16) "
+    "|| (JobStatus == 1 && NumJobStarts > 0)"
+)
+"""When HTCondor is to remove a job: once it is held for another reason than a person's word (1),
+its submission (15) or its files under way (16), as past its time; or evicted, and would run again.
+"""
 
 
 def _htcondor(cluster: QueueCluster) -> dict[str, Any]:
@@ -187,6 +214,7 @@ def _htcondor(cluster: QueueCluster) -> dict[str, Any]:
             "request_cpus": need.cores,
             "request_memory": f"{need.memory / 2**20:.0f}MB",
             "allowed_job_duration": int(need.walltime),
+            "periodic_remove": _ENDED_BY_CONDOR,
             "environment": '"LEADLINE_JOB_ID=$(ClusterId).$(ProcId)"',
             **({"request_gpus": need.gpus} if need.gpus else {}),
             **({"accounting_group": cluster.account} if cluster.account else {}),
@@ -235,8 +263,9 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             words=_sge,
             look=("qstat", "-u", "{user}"),
             line=re.compile(r"^\s*(?P<id>\d+)(?:\s+\S+){3}\s+(?P<word>\w+)\s", re.MULTILINE),
-            waiting=frozenset({"qw", "hqw", "hRwq", "Eqw", "Ehqw"}),
-            ended=frozenset(),
+            waiting=frozenset({"qw", "hqw", "hRwq"}),
+            # A job in error waits for a person, and never runs by itself.
+            ended=frozenset({"Eqw", "Ehqw", "EhRqw"}),
             submitted=r"[Yy]our job (?P<job_id>\d+)",
         ),
         "lsf": BatchSystem(

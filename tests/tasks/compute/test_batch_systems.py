@@ -48,6 +48,7 @@ SCRIPTS = {
 #PBS -e /shared/
 #PBS -o /shared/
 #PBS -r n
+#PBS -l place=scatter
 #PBS --exclusive""",
     "sge": """\
 #$ -N leadline
@@ -59,6 +60,7 @@ SCRIPTS = {
 #$ -o /shared/
 #$ -cwd
 #$ -j y
+#$ -S /bin/bash
 #$ -pe mpi 32
 #$ -r n
 #$ --exclusive""",
@@ -72,6 +74,7 @@ SCRIPTS = {
 #BSUB -M 68719477
 #BSUB -W 12:00
 #BSUB -R "span[ptile=16]"
+#BSUB -R "rusage[mem=65536MB]"
 #BSUB -rn
 #BSUB -gpu "num=1"
 #BSUB --exclusive""",
@@ -105,6 +108,29 @@ def test_a_calculation_is_asked_for_in_each_systems_words(kind: str, folder: Pat
     assert script == words
 
 
+@pytest.mark.parametrize(
+    ("kind", "need", "words"),
+    [
+        ("sge", {"ranks": 4, "gpus": 4}, ",gpu=1\n"),
+        ("sge", {"ranks": 2, "gpus": 4}, ",gpu=2\n"),
+        ("oar", {"ranks": 16, "gpus": 4}, "/nodes=1/gpu=4/core=4,"),
+        ("oar", {"ranks": 16}, "/nodes=1/core=16,"),
+        ("lsf", {"walltime": "90 s"}, "-W 00:02\n"),
+        ("lsf", {"walltime": "30 min"}, "-W 00:30\n"),
+    ],
+)
+def test_what_a_system_counts_by_slots_gpus_or_minutes_is_enough(
+    kind: str, need: dict[str, Any], words: str, folder: Path
+) -> None:
+    asked = settings(kind, resources=need, margin=10)
+    assert words in BatchQueue(asked, folder).script("a.module", "tls://head:1", "w1")
+
+
+def test_chunks_of_one_node_go_wherever_there_is_room(folder: Path) -> None:
+    asked = settings("pbs", resources={"ranks": 4})
+    assert "place=" not in BatchQueue(asked, folder).script("a.module", "tls://head:1", "w1")
+
+
 def test_htcondor_is_given_a_submit_file(folder: Path) -> None:
     need = {**NEED, "nodes": 1}
     asked = settings("htcondor", queue=None, resources=need, directives=["rank = Memory"])
@@ -120,6 +146,8 @@ def test_htcondor_is_given_a_submit_file(folder: Path) -> None:
         'environment = "LEADLINE_JOB_ID=$(ClusterId).$(ProcId)"',
         "accounting_group = abc",
         "rank = Memory",
+        "periodic_remove = (JobStatus == 5 && HoldReasonCode != 1 && HoldReasonCode != 15 && "
+        "HoldReasonCode != 16) || (JobStatus == 1 && NumJobStarts > 0)",
     } <= set(lines)
     assert not [line for line in lines if line.startswith("RequestCpus")]
 
@@ -143,9 +171,10 @@ LISTINGS = {
         "----------------------------------------------------------------------------------\n"
         "     17 0.55500 leadline   me    qw    11/24/2026 10:00:00            32\n"
         "     18 0.55500 leadline   me    r     11/24/2026 10:00:00 long@n1    32\n"
-        "     19 0.55500 leadline   me    dr    11/24/2026 10:00:00 long@n2    32\n",
+        "     19 0.55500 leadline   me    dr    11/24/2026 10:00:00 long@n2    32\n"
+        "     20 0.55500 leadline   me    Eqw   11/24/2026 10:00:00            32\n",
         "17",
-        "",
+        "20",
     ),
     "lsf": ("17 PEND\n18 RUN\n19 SSUSP\n20 DONE\n21 EXIT\n", "17", "20 21"),
     "oar": (
