@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
 from leadline.tasks.compute.attempt_files import attempt_folder
 from leadline.tasks.compute.worker import ends_in, run_calculation
+from leadline.tasks.engines.compute import job_age
 
 REQUEST, JOB = "request.json", "job.json"
 """What the driver asks for, and which job runs it, in the folder of the attempt."""
@@ -53,6 +51,5 @@ def run(folder: Path, attempt: int) -> str:
 
 if __name__ == "__main__":
     given = options(sys.argv[1:])
-    age = time.time() - psutil.Process().create_time()
-    ends_in(given.walltime - given.margin - age)
+    ends_in(given.walltime - given.margin - job_age())
     sys.exit(run(given.folder, given.name) or None)

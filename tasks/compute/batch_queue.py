@@ -24,11 +24,14 @@ import yaml
 from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS, JobState, Said
 from leadline.tasks.compute.environment import for_commands
 from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.engines.compute import JOB_BEGAN
 from leadline.tasks.errors import ComputeError
 
 GONE = Said(JobState.ENDED, "no longer in the queue")
 ANSWER_SECONDS = 60.0
 """How long a batch system has to answer."""
+_BEGIN = f"export {JOB_BEGAN}=`date +%s`"
+"""First line of each job; by backticks, as HTCondor reads ``$(...)`` as a macro of its own."""
 _TORN = re.compile(r"""[\s"'`$\\&;|<>()*?#!%]""")
 """What a shell, or the header of a job script, does not take as part of a path."""
 
@@ -147,7 +150,7 @@ class BatchQueue:
             worker_command=module,
             worker_extra_args=[*options],
             local_directory=settings.scratch and str(settings.scratch),
-            job_script_prologue=list(settings.prologue),
+            job_script_prologue=[_BEGIN, *settings.prologue],
             log_directory=str(self.folder),
             job_name="leadline",
             config_name=self._config,

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-import psutil
 from distributed import Worker
 
 from leadline.tasks.compute import worker
 from leadline.tasks.compute.local_worker import serve
 from leadline.tasks.compute.roster import WALLTIME
-from leadline.tasks.engines.compute import batch_job
+from leadline.tasks.engines.compute import batch_job, job_age
 
 CERTIFICATES = {"tls_ca_file": "ca.pem", "tls_worker_cert": "cert.pem", "tls_worker_key": "key.pem"}
 """Files of the folder that ``--tls`` names."""
@@ -62,6 +60,5 @@ if __name__ == "__main__":
             f"this node does not see {given.tls}: the folder of calculations must be on a disk "
             "that driver and nodes share; name one under `calculations:` of the profile"
         )
-    age = time.time() - psutil.Process().create_time()
-    worker.ends_in(given.walltime - given.margin - age)
+    worker.ends_in(given.walltime - given.margin - job_age())
     asyncio.run(serve(orders(given), {WALLTIME: introduction}))

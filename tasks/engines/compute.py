@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ase
+import psutil
 
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
@@ -36,6 +37,8 @@ JOB_VARIABLES = (
     *("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "OAR_JOB_ID"),
     "LEADLINE_JOB_ID",  # HTCondor, which sets none itself
 )
+JOB_BEGAN = "LEADLINE_JOB_BEGAN"
+"""Variable that the script of a batch job sets first: UNIX time."""
 
 
 def compute(request: Request, directory: Path) -> Result:
@@ -208,3 +211,15 @@ def _cores(request: Request) -> int:
 def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the id of the batch job around this process, or None."""
     return next((environment[name] for name in JOB_VARIABLES if name in environment), None)
+
+
+def job_age(environment: Mapping[str, str] = os.environ) -> float:
+    """Return the seconds since the batch job around this process began.
+
+    Its script says when, before a prologue that may take minutes; else this process counts.
+    """
+    try:
+        began = float(environment[JOB_BEGAN])
+    except (KeyError, ValueError):
+        began = psutil.Process().create_time()
+    return time.time() - began

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,8 @@ from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.errors import ComputeError
 
 Commands = Callable[[str, str], None]
+AGE = "from leadline.tasks.engines.compute import job_age; print(job_age(), job_age({}))"
+"""Says how old a job is by its script, and by its process."""
 
 
 @pytest.fixture
@@ -144,3 +148,18 @@ def test_a_driver_that_is_a_job_itself_asks_for_no_job_like_its_own(
         slurms = {line for line in given if line.startswith(("SLURM", "SBATCH", "SQUEUE"))}
         assert slurms == {f"{key}={value}" for key, value in site.items()}
     assert without_secrets(own) == own
+
+
+def test_a_job_is_as_old_as_its_script_though_its_prologue_was_slow(
+    command: Commands, tmp_path: Path
+) -> None:
+    command("python-there", f'exec {sys.executable} -c "{AGE}"')
+    settings = QueueCluster(
+        kind="slurm", prologue=("sleep 2",), python=str(tmp_path / "bin" / "python-there")
+    )
+    (tmp_path / "job.sh").write_text(BatchQueue(settings, tmp_path).script("m", "t", "n"))
+    told = subprocess.run(
+        ["bash", tmp_path / "job.sh"], capture_output=True, text=True, timeout=120, check=True
+    )
+    by_script, by_process = map(float, told.stdout.split())
+    assert by_script >= by_process + 1.0

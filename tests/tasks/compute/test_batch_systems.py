@@ -24,6 +24,7 @@ COMMAND = (
     f"{sys.executable} -m a.module tls://head:1 --name w1 --nthreads 1 --memory-limit 64.00GiB "
     "--death-timeout 60 --more 2"
 )
+BEGIN = "export LEADLINE_JOB_BEGAN=`date +%s`"
 SCRIPTS = {
     "slurm": """\
 #SBATCH -J leadline
@@ -104,7 +105,7 @@ def settings(kind: str, **changes: Any) -> QueueCluster:
 def test_a_calculation_is_asked_for_in_each_systems_words(kind: str, folder: Path) -> None:
     asked = settings(kind, prologue=["module load dft"], directives=["--exclusive"])
     script = BatchQueue(asked, folder).script("a.module", "tls://head:1", "w1", ["--more", "2"])
-    words = f"#!/usr/bin/env bash\n\n{SCRIPTS[kind]}\nmodule load dft\n{COMMAND}\n"
+    words = f"#!/usr/bin/env bash\n\n{SCRIPTS[kind]}\n{BEGIN}\nmodule load dft\n{COMMAND}\n"
     assert script == words
 
 
@@ -137,7 +138,7 @@ def test_htcondor_is_given_a_submit_file(folder: Path) -> None:
     script = BatchQueue(asked, folder).script("a.module", "tls://head:1", "w1", ["--more", "2"])
     lines = script.splitlines()
     assert lines[0] == "#!/usr/bin/env condor_submit"
-    assert f"Arguments = \"-c '{COMMAND}'\"" in lines
+    assert f"Arguments = \"-c '{BEGIN}; {COMMAND}'\"" in lines
     assert {
         "request_cpus = 32",
         "request_memory = 65536MB",
