@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -35,6 +36,8 @@ MAX_MANY = 4 << 30
 """Bytes of a file with many structures (extended XYZ, ASE database), decompressed."""
 MAX_NUMBER = 1e6
 """Å of a lattice vector, and cells of a coordinate: what is larger, or no number, is no crystal."""
+_WIDE = re.compile(r":\s*([\d_+]{4,})")
+"""Within the properties of an extended XYZ: a thousand columns or more."""
 MAX_FIRST_LINE = 80
 MAX_FRAME_SITES = 100_000
 
@@ -206,6 +209,9 @@ def _frame(file: BinaryIO, path: Path) -> str | None:
 
 
 def _parsed(block: str, where: str) -> Frame:
+    if wide := _WIDE.search(block.split("\n", 2)[1]):
+        # ASE makes room for as many columns as the frame says that it has, for each atom.
+        return Unreadable("too large", f"{where}: Properties of {wide[1][:20]} columns")
     try:
         atoms = next(read_xyz(io.StringIO(block), slice(0, 1)))
     except Exception as error:  # as above: one bad frame must not lose the others

@@ -34,11 +34,11 @@ NO_STRUCTURE_IS_BLAMED = {
 }
 """Faults that leave no word on the structure: again as it was, then it waits for a person."""
 PHYSICS = {
-    "segfault": ("engine-crashed", 2),
-    "aborts": ("engine-crashed", 2),
+    "segfault": ("engine-crashed", 3),
+    "aborts": ("engine-crashed", 3),
     "crash-file": ("diagonalization", 3),
-    "never-converges": ("scf-not-converged", 4),
-    "unconverged-as-good": ("scf-not-converged", 4),
+    "never-converges": ("scf-not-converged", 5),
+    "unconverged-as-good": ("scf-not-converged", 5),
     "other-atoms": ("output-unreadable", 2),
     "high": ("absurd-energy", 2),
     "low": ("absurd-energy", 2),

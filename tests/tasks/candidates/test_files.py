@@ -194,6 +194,15 @@ def test_an_extended_xyz_that_claims_a_billion_atoms_is_refused(tmp_path: Path) 
     assert read(tmp_path, "a.xyz") == ([], {"too large": 1})
 
 
+@pytest.mark.parametrize("columns", ["3000000000", "3_000_000_000"])
+def test_an_extended_xyz_that_claims_a_billion_columns_is_refused(
+    tmp_path: Path, columns: str
+) -> None:
+    comment = f'Lattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:{columns}'
+    (tmp_path / "a.xyz").write_text(f"1\n{comment}\nCu 0 0 0\n")
+    assert read(tmp_path, "a.xyz") == ([], {"too large": 1})
+
+
 @pytest.mark.parametrize("name", ["a.cif", "POSCAR", "a.extxyz", "a.db", "a.cif.gz", "a.db.xz"])
 @given(content=st.binary(max_size=300))
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
