@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ase.data import chemical_symbols
 
-from leadline.tasks.engines.upf import Pseudopotential
+from leadline.tasks.engines.upf import Pseudopotential, content_of
 from leadline.tasks.errors import ConfigurationError
 
 FUNCTIONALS = {
@@ -26,13 +26,7 @@ def read_psp8(path: Path) -> Pseudopotential:
     ConfigurationError
         If the file is not there, or is no psp8 file.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the pseudopotential {path} cannot be read: {error.strerror}; "
-            "put the file there, or name another in engine.pseudopotentials"
-        ) from error
+    content = content_of(path)
     try:
         _, second, third = content.decode(errors="replace").splitlines()[:3]
         nuclear, valence = (float(word) for word in second.split()[:2])

@@ -69,6 +69,17 @@ class Pseudopotential:
     ecutrho: float
 
 
+def content_of(path: Path) -> bytes:
+    """Return what stands in a pseudopotential file; ConfigurationError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the pseudopotential {path} cannot be read: {error.strerror}; "
+            "put the file there, or name another in engine.pseudopotentials"
+        ) from error
+
+
 def read_upf(path: Path) -> Pseudopotential:
     """Read the header of a UPF file, version 1 or 2.
 
@@ -77,13 +88,7 @@ def read_upf(path: Path) -> Pseudopotential:
     ConfigurationError
         If the file is not there, or is no UPF file.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the pseudopotential {path} cannot be read: {error.strerror}; "
-            "put the file there, or name another in engine.pseudopotentials"
-        ) from error
+    content = content_of(path)
     fields = _fields(content.decode(errors="replace"))
     try:
         functional = " ".join(fields["functional"].upper().split())
