@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
@@ -43,6 +44,47 @@ LOOK_SECONDS = 1.0
 
 class DetachedError(Exception):
     """A driver leaves, and its batch job goes on: no error, the next run takes it up."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An attempt at a calculation that was sent away as a batch job.
+
+    Parameters
+    ----------
+    calculation, folder, attempt
+        Which one, and the folder of the calculation.
+    job
+        Id of the job.
+    """
+
+    calculation: str
+    folder: Path
+    attempt: int
+    job: str
+    watch: Watch = field(default_factory=Watch)
+
+    def left(self) -> Result | None:
+        """Return what it gave once all of it has ended; None while it may go on."""
+        standing = take_over(self.folder, self.watch)
+        if standing.state is State.FINISHED:
+            return standing.result
+        ended = standing.state is State.GONE and self.attempt in standing.attempts
+        return standing.result if ended else None
+
+    def over(self, said: Said, cancelled: Callable[[], bool]) -> Result:
+        """Return what it left once its job is over: late, or why there is nothing."""
+        found = see_to_end(self.folder, self.attempt, cancelled)
+        words = f"batch job {self.job} is over: {said.word}"
+        sign_off_by_word(self.folder, self.attempt, self.watch, words, cancelled)
+        if found is not None and (found.complete or found.attempt == self.attempt):
+            return found
+        started = self.attempt in inspect(self.folder).attempts
+        if not started:
+            give_up(self.folder, self.attempt)
+        reason = CAUSES.get(said.word, WORKER_LOST if started else NOT_STARTED)
+        words = f"batch job {self.job} left no answer: {said.word}"
+        return failed(self.calculation, self.attempt, FailureKind.REMOTE, reason, words)
 
 
 class JobDispatcher:
@@ -97,7 +139,7 @@ class JobDispatcher:
             )
             return
         self._note(directory, job)
-        yield self._end(request.calculation, folder, request.attempt, job, cancelled, poll)
+        yield self._end(Sent(request.calculation, folder, request.attempt, job), cancelled, poll)
 
     @contextmanager
     def resume(
@@ -106,7 +148,7 @@ class JobDispatcher:
         """Take up the job of an earlier driver; None where the attempt has none."""
         system, job = submitted(folder, attempt) or ("", "")
         if system == self._system:
-            yield self._end(calculation, folder, attempt, job, cancelled, LOOK_SECONDS)
+            yield self._end(Sent(calculation, folder, attempt, job), cancelled, LOOK_SECONDS)
         else:
             yield None
 
@@ -159,86 +201,41 @@ class JobDispatcher:
             self._queue.cancel(job)
             raise
 
-    def _end(
-        self,
-        calculation: str,
-        folder: Path,
-        attempt: int,
-        job: str,
-        cancelled: Callable[[], bool],
-        poll: float,
-    ) -> Result:
-        self._under_way.add(job)
+    def _end(self, sent: Sent, cancelled: Callable[[], bool], poll: float) -> Result:
+        self._under_way.add(sent.job)
         try:
-            return self._followed(calculation, folder, attempt, job, cancelled, poll)
+            return self._followed(sent, cancelled, poll)
         finally:
-            self._under_way.discard(job)
+            self._under_way.discard(sent.job)
 
-    def _followed(
-        self,
-        calculation: str,
-        folder: Path,
-        attempt: int,
-        job: str,
-        cancelled: Callable[[], bool],
-        poll: float,
-    ) -> Result:
-        watch = Watch()
+    def _followed(self, sent: Sent, cancelled: Callable[[], bool], poll: float) -> Result:
         while True:
             # The queue first, the folder second: an answer may land between the two looks.
-            said = self._queue.said(job)
-            left = _left(folder, attempt, watch)
-            if left is not None:
+            said = self._queue.said(sent.job)
+            if (left := sent.left()) is not None:
                 return left
             if said is not None and said.state is JobState.ENDED:
-                left = see_to_end(folder, attempt, cancelled)
-                sign_off_by_word(folder, attempt, watch, _over(job, said), cancelled)
-                if left is not None and (left.complete or left.attempt == attempt):
-                    return left
-                return _lost(calculation, folder, attempt, job, said)
+                return sent.over(said, cancelled)
             if cancelled():
-                return self._stopped(calculation, folder, attempt, job, watch)
+                return self._stopped(sent)
             if self.leaves():
-                raise DetachedError(f"batch job {job} goes on; the next run takes in its answer")
+                words = f"batch job {sent.job} goes on; the next run takes in its answer"
+                raise DetachedError(words)
             time.sleep(poll)
 
-    def _stopped(
-        self, calculation: str, folder: Path, attempt: int, job: str, watch: Watch
-    ) -> Result:
+    def _stopped(self, sent: Sent) -> Result:
         """Ask for the end of an engine, then of its job."""
-        ask_to_stop(folder, attempt)
+        ask_to_stop(sent.folder, sent.attempt)
         deadline = time.monotonic() + STOP_SECONDS
-        waits = (said := self._queue.said(job)) is not None and said.state is JobState.WAITING
+        said = self._queue.said(sent.job)
+        waits = said is not None and said.state is JobState.WAITING
         while not waits and time.monotonic() < deadline:
-            if (left := _left(folder, attempt, watch)) is not None:
+            if (left := sent.left()) is not None:
                 return left
             time.sleep(0.2)
-        self._queue.cancel(job)
-        words = f"batch job {job} was cancelled"
-        return failed(calculation, attempt, FailureKind.CANCELLED, "stopped", words)
-
-
-def _left(folder: Path, attempt: int, watch: Watch) -> Result | None:
-    """Return what an attempt gave once all of it has ended; None while it may go on."""
-    standing = take_over(folder, watch)
-    if standing.state is State.FINISHED:
-        return standing.result
-    ended = standing.state is State.GONE and attempt in standing.attempts
-    return standing.result if ended else None
-
-
-def _over(job: str, said: Said) -> str:
-    return f"batch job {job} is over: {said.word}"
-
-
-def _lost(calculation: str, folder: Path, attempt: int, job: str, said: Said) -> Result:
-    """Return why a job that is over left no answer."""
-    started = attempt in inspect(folder).attempts
-    if not started:
-        give_up(folder, attempt)
-    reason = CAUSES.get(said.word, WORKER_LOST if started else NOT_STARTED)
-    words = f"batch job {job} left no answer: {said.word}"
-    return failed(calculation, attempt, FailureKind.REMOTE, reason, words)
+        self._queue.cancel(sent.job)
+        words = f"batch job {sent.job} was cancelled"
+        return failed(sent.calculation, sent.attempt, FailureKind.CANCELLED, "stopped", words)
 
 
 def open_jobs(queue: BatchQueue) -> JobDispatcher:
