@@ -53,7 +53,7 @@ HULL: dict[str, Any] = {
         "kspacing": 0.3,
         "nspin": 2,
         "starting_magnetization": {"Cu": 0.1},
-        "extra": {"system": {"nosym": True}},
+        "extra": {"system": {"noinv": True}},
     },
     "recipe": {"name": "relax", "fmax": 0.02, "cell": True},
     "surrogate": {"descriptor": "auto", "noise_floor": 1e-6},
