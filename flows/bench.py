@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from leadline.flows.lease import Lease, leased
-from leadline.flows.spec import CampaignSpec, GivenReferences, HullObjective
+from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_changes import enrol
+from leadline.flows.spec_objective import GivenReferences, HullObjective
 from leadline.flows.store_of import open_for, store_folder
 from leadline.flows.watching import Watcher
 from leadline.surrogate.batch import Shares

@@ -6,7 +6,8 @@ import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
-from leadline.flows.spec import CampaignSpec, ComputedReferences, HullObjective
+from leadline.flows.spec import CampaignSpec
+from leadline.flows.spec_objective import ComputedReferences, HullObjective
 from leadline.surrogate.candidate import Candidate
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.notebook import Notebook

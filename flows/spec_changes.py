@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from leadline.flows.packages import package_versions
-from leadline.flows.spec import CampaignSpec, HullObjective, Objective
+from leadline.flows.spec import CampaignSpec
+from leadline.flows.spec_objective import HullObjective, Objective
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import SpecChangeError
 from leadline.tasks.recipes.recipe import Recipe

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from leadline.flows import spec
+from leadline.flows import spec, spec_objective
 from leadline.flows.spec import FORMAT, CampaignSpec
 from leadline.tasks.errors import SpecError
 from leadline.tasks.settings import NOT_YAML, few, in_words, shown, unkeepable
@@ -18,11 +18,11 @@ from leadline.tasks.settings import NOT_YAML, few, in_words, shown, unkeepable
 DATA = "${LEADLINE_DATA}"
 PATH_KEYS = frozenset({"path", "paths"})
 TAGGED: dict[tuple[str, ...], type[BaseModel]] = {
-    ("objective", "hull"): spec.HullObjective,
-    ("objective", "property"): spec.PropertyObjective,
-    ("references", "computed"): spec.ComputedReferences,
-    ("references", "values"): spec.GivenReferences,
-    ("references", "fitted"): spec.FittedReferences,
+    ("objective", "hull"): spec_objective.HullObjective,
+    ("objective", "property"): spec_objective.PropertyObjective,
+    ("references", "computed"): spec_objective.ComputedReferences,
+    ("references", "values"): spec_objective.GivenReferences,
+    ("references", "fitted"): spec_objective.FittedReferences,
     ("start", "known"): spec.KnownSpec,
 }
 """Sections that stand under a kind or in a list, by the end of their location."""
