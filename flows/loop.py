@@ -33,24 +33,19 @@ from leadline.tasks.metrics import barren_rounds, prequential
 from leadline.tasks.notebook import Notebook
 from leadline.tasks.propose import Outlook, Pick, pool_outlook, propose, start_picks
 from leadline.tasks.recording import (
-    NPZ,
     calculation_of,
-    checkpoint_of,
-    predictions_of,
+    kept_model,
+    kept_predictions,
     proposal_of,
     structure_record,
-    surrogate_record,
 )
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.records import (
-    ArtefactRef,
-    Calculation,
     CalculationState,
     CampaignState,
     ProposalState,
     Round,
     StructureRecord,
-    SurrogateRecord,
 )
 from leadline.tasks.training import training_set
 from leadline.tasks.twins import twin
@@ -81,8 +76,7 @@ class Loop:
         limits.detaches = bench.cluster.outlives_limits
         bench.cluster.leave_when(lambda: watcher.stop_requested or limits.over)
         self.after_assessing: Callable[[], None] = lambda: None
-        for record in self.book.calculations.values():
-            self._note_duration(record)
+        bench.desk.durations.note_all(self.book.durations)
         if bench.desk.judge is not None:
             bench.desk.judge.remembers(self.book.answers)
 
@@ -281,9 +275,10 @@ class Loop:
                 number=number,
                 counts={"proposed": len(picks)},
                 metrics=self._metrics(),
-                predictions=self._keep_predictions(),
+                predictions=kept_predictions(self.store, self.bench.pool, self.outlook),
             )
-            self.store.commit_round(committed, proposals, structures, self._model(number))
+            model = kept_model(self.store, self.name, number, self.learned)
+            self.store.commit_round(committed, proposals, structures, model)
         self.rounds[number] = committed
         self.book.add(proposals, structures)
 
@@ -333,16 +328,10 @@ class Loop:
             self.book.structures[asked.id] = asked
         self.book.take_in(record)
         self.ledger.charge("engine", float(record.times.get("wall", 0.0)))
-        self._note_duration(record)
         if outcome.waiting or outcome.failure is not None:
             words = outcome.waiting or (outcome.failure.message if outcome.failure else "")
             self.watcher.note(f"{self._formula(record.structure)}: {outcome.state}: {words}")
         self.show()
-
-    def _note_duration(self, record: Calculation) -> None:
-        asked = self.book.structures.get(record.structure)
-        if record.state is State.DONE and asked is not None:
-            self.bench.desk.durations.note(asked.sites, float(record.times.get("wall", 0.0)))
 
     def _progress(self) -> Progress:
         metrics = prequential(self.book, self.assessment.values)
@@ -399,19 +388,6 @@ class Loop:
     def _metrics(self) -> dict[str, float | None]:
         missed = self.outlook.expected_missed if self.outlook else None
         return {**prequential(self.book, self.assessment.values), "expected_missed": missed}
-
-    def _model(self, number: int) -> SurrogateRecord | None:
-        """Keep the model of a round; its file stands before its record."""
-        if self.learned is None:
-            return None
-        checkpoint = self.store.artefacts.put(checkpoint_of(self.learned.model), NPZ)
-        return surrogate_record(self.name, number, self.learned, checkpoint)
-
-    def _keep_predictions(self) -> ArtefactRef | None:
-        if self.outlook is None:
-            return None
-        data = predictions_of(self.bench.pool, self.outlook).to_npz()
-        return self.store.artefacts.put(data, NPZ)
 
     def _formula(self, structure: str) -> str:
         record = self.book.structures.get(structure)

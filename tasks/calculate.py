@@ -180,9 +180,12 @@ class Desk:
             take_in(self.store, self.judge, record, attempt.number, last.result)
             return ""
         request = self._request(record, attempt, standing)
-        needed = self.durations.expected(len(request.structure["species"]))
+        sites = len(request.structure["species"])
+        needed = self.durations.expected(sites)
         with self.dispatcher.run(request, cancelled, needed=needed) as result:
             take_in(self.store, self.judge, record, attempt.number, result)
+        if result.complete:
+            self.durations.note(sites, float(result.times.get("wall", 0.0)))
         return ""
 
     def _settled(self, folder: Path, cancelled: Callable[[], bool]) -> Standing:

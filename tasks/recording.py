@@ -25,6 +25,7 @@ from leadline.tasks.store.records import (
     StructureRecord,
     SurrogateRecord,
 )
+from leadline.tasks.store.store import Store
 from leadline.tasks.structures import to_plain
 
 if TYPE_CHECKING:  # torch takes seconds to import, and who reads records needs none
@@ -165,3 +166,20 @@ def predictions_of(pool: Pool, outlook: Outlook) -> Predictions:
 
 def _strings(array: NDArray[np.str_]) -> tuple[str, ...]:
     return tuple(str(each) for each in array)
+
+
+def kept_model(
+    store: Store, campaign: str, number: int, learned: Learned | None
+) -> SurrogateRecord | None:
+    """Keep the model of a round, and return its record; its file stands before it."""
+    if learned is None:
+        return None
+    checkpoint = store.artefacts.put(checkpoint_of(learned.model), NPZ)
+    return surrogate_record(campaign, number, learned, checkpoint)
+
+
+def kept_predictions(store: Store, pool: Pool, outlook: Outlook | None) -> ArtefactRef | None:
+    """Keep what the model of a round says of the whole pool, and return where it stands."""
+    if outlook is None:
+        return None
+    return store.artefacts.put(predictions_of(pool, outlook).to_npz(), NPZ)

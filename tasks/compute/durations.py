@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 SCALING = 2.0
 """Power of the number of atoms with which time is taken to grow: DFT lies between 1 and 3."""
@@ -22,6 +23,11 @@ class Durations:
         """Take in a finished calculation of so many atoms."""
         if sites > 0 and seconds > 0:
             self._rates.append(seconds / sites**SCALING)
+
+    def note_all(self, finished: Iterable[tuple[int, float]]) -> None:
+        """Take in finished calculations by their atoms and seconds."""
+        for sites, seconds in finished:
+            self.note(sites, seconds)
 
     def expected(self, sites: int) -> float:
         """Return the seconds that a calculation may need; 0 while nothing is known."""
