@@ -8,11 +8,10 @@ from typing import Any, Protocol
 
 import pytest
 from ase import Atoms
+from asked import STATIC, asked
 
-from leadline.tasks.calculation import Request, Result
+from leadline.tasks.calculation import Result
 from leadline.tasks.engines.compute import compute
-
-STATIC = {"name": "static", "settings": {}}
 
 
 class Computed(Protocol):
@@ -43,24 +42,13 @@ def computed(tmp_path: Path) -> Computed:
         moments: list[float] | None = None,
         time_limit: float | None = None,
     ) -> Result:
-        plain: dict[str, Any] = {
-            "lattice": atoms.cell.array.tolist(),
-            "species": list(atoms.symbols),
-            "coords": atoms.get_scaled_positions().tolist(),
-        }
-        if moments:
-            plain["site_properties"] = {"magmom": moments}
-        request = Request(
-            calculation="c",
-            attempt=1,
-            structure_id="s",
-            structure=plain,
-            engine={"name": engine, "settings": settings},
+        request = asked(
+            {"name": engine, "settings": settings},
+            atoms,
+            site=site,
             recipe=recipe,
-            site=site or {},
-            folder="",
+            moments=moments,
             time_limit=time_limit,
-            keep="all",
         )
         return compute(request, tmp_path)
 

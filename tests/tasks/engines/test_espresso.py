@@ -12,8 +12,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.units import Ry
+from asked import STATIC, asked
 
-from leadline.tasks.calculation import Failure, Request, Result
+from leadline.tasks.calculation import Failure, Result
 from leadline.tasks.engines.compute import compute
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.engines.espresso import DEBIAN_PSEUDOPOTENTIALS, EspressoEngine
@@ -51,23 +52,8 @@ def run(
     moments: list[float] | None = None,
 ) -> Result:
     atoms = atoms or bulk("Si", a=5.43)
-    plain: dict[str, Any] = {
-        "lattice": atoms.cell.array.tolist(),
-        "species": list(atoms.symbols),
-        "coords": atoms.get_scaled_positions().tolist(),
-    }
-    if moments:
-        plain["site_properties"] = {"magmom": moments}
-    request = Request(
-        calculation="c",
-        attempt=1,
-        structure_id="s",
-        structure=plain,
-        engine={"name": "espresso", "settings": settings},
-        recipe=recipe or {"name": "static", "settings": {}},
-        site={},
-        folder="",
-        keep="all",
+    request = asked(
+        {"name": "espresso", "settings": settings}, atoms, recipe=recipe or STATIC, moments=moments
     )
     return compute(request, tmp_path)
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from asked import asked
 
-from leadline.tasks.calculation import Failure, FailureKind, Request, Result
+from leadline.tasks.calculation import Failure, FailureKind, Result
 from leadline.tasks.engines.compute import compute
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.engines.table import engine_settings
@@ -48,26 +49,9 @@ def run(
     moments: list[float] | None = None,
     **more: Any,
 ) -> Result:
-    atoms = cells()
-    plain: dict[str, Any] = {
-        "lattice": atoms.cell.array.tolist(),
-        "species": list(atoms.symbols),
-        "coords": atoms.get_scaled_positions().tolist(),
-    }
-    if moments:
-        plain["site_properties"] = {"magmom": moments}
     site = {"command": f"{COMMAND} {fault}", "pseudopotentials": str(POTENTIALS)}
-    request = Request(
-        calculation="c",
-        attempt=1,
-        structure_id="s",
-        structure=plain,
-        engine={"name": "vasp", "settings": settings, "changes": changes or {}},
-        recipe={"name": "static", "settings": {}},
-        site=site,
-        folder="",
-        keep="all",
-    )
+    engine = {"name": "vasp", "settings": settings, "changes": changes or {}}
+    request = asked(engine, cells(), site=site, moments=moments)
     return compute(replace(request, **more), folder)
 
 
