@@ -86,9 +86,8 @@ def test_the_demo_finds_every_phase_of_the_exhaustive_hull(
 def the_end_says_what_it_came_to(printed: str, status: dict[str, Any], folder: Path) -> None:
     assert f"cu-au: {len(status['found'])} found" in printed
     for each in status["found"]:
-        row = (
-            rf"^ *{each['formula']} .*{each['energy_above_hull'] * 1e3:.2f} +{each['calculation']}"
-        )
+        above, number = f"{each['energy_above_hull'] * 1e3:.2f}", each["calculation"]
+        row = rf"^ *\d+ +{each['formula']} .* {above} +{number} *$"
         assert re.search(row, printed, re.MULTILINE)
     assert f"Computed {status['computed']} of 631 candidates." in printed
     assert status["computed"] <= 120

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,12 +29,6 @@ BLOCK = 256
 BLOCKS_AT_HAND = 64
 """Blocks kept in memory while candidates are compared: about 10 MB."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
-_UNREADABLE = (
-    OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, EOFError,
-    MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
-    RuntimeError,  # a flipped bit says that it needs a password, or a method that nobody has
-)  # fmt: skip
-"""What an archive raises that was damaged, or is none."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +97,7 @@ class PoolFile:
             self.geometries: tuple[str, ...] = tuple(about["geometries"])
             self.report = PoolReport(**about["report"])
             self._check_shapes()
-        except _UNREADABLE as error:
+        except Exception as error:  # damaged bytes break a reader in any way
             raise CandidateError(
                 f"{path} is no pool of candidates: {error}; delete it, and it is built again"
             ) from error
@@ -166,7 +158,7 @@ class PoolFile:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except _UNREADABLE as error:
+        except Exception as error:  # as above
             raise CandidateError(
                 f"{self.path} can no longer be read: {error}; delete it and run again: it is "
                 "built again as it was"
