@@ -15,6 +15,7 @@ from threading import Lock, Thread
 from typing import Any
 
 import distributed
+from distributed import SchedulerPlugin
 from distributed.security import Security
 
 from leadline.tasks.compute.environment import without_secrets
@@ -23,10 +24,10 @@ from leadline.tasks.errors import ComputeError
 
 START_SECONDS = 60.0
 """How long the workers of a cluster on this machine have to come up."""
-SHORT_LIFE_S = 5.0
-"""A worker that ended sooner had something in its way that starting it again does not remove."""
+SHORT_LIFE_S = 60.0
+"""A worker that ends sooner after it came, and has computed nothing, did not stay up."""
 SHORT_LIVES = 3
-"""After as many short lives in a row a worker is not started again."""
+"""After as many short lives in a row a worker is not started again: what is in its way stays."""
 Opened = tuple[distributed.Client, tuple["LocalWorker", ...]]
 
 
@@ -66,6 +67,8 @@ def local_cluster(
                 silence_logs=logging.CRITICAL,  # what became of a worker, its calculation says
             )
         )
+        attendance = Attendance()
+        scheduler.scheduler.add_plugin(attendance)
         client = stack.enter_context(
             distributed.Client(scheduler, security=security, set_as_default=False)
         )
@@ -76,11 +79,42 @@ def local_cluster(
             "tls": _certificates(security),
             "dask": dict(config),
         }
-        hands = [LocalWorker(orders | {"name": str(number)}) for number in range(count)]
+        hands = [LocalWorker(orders | {"name": str(number)}, attendance) for number in range(count)]
         for hand in hands:
             stack.callback(hand.close)
         _wait_for_workers(client, hands)
         yield client, tuple(hands)
+
+
+class Attendance(SchedulerPlugin):
+    """Knows of each worker when it came last, and whether it has computed anything since."""
+
+    name = "leadline attendance"
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._came: dict[str, float] = {}
+        self._names: dict[str, str] = {}
+
+    def add_worker(self, scheduler: Any, worker: str) -> None:
+        """Note that a worker came: called by the scheduler."""
+        with self._lock:
+            self._names[worker] = name = str(scheduler.workers[worker].name)
+            self._came[name] = time.monotonic()
+
+    def transition(
+        self, key: Any, start: str, finish: str, *_: Any, worker: str = "", **__: Any
+    ) -> None:
+        """Note that a worker has computed something: called by the scheduler."""
+        if (start, finish) == ("processing", "memory"):
+            with self._lock:
+                self._came[self._names[worker]] = -float("inf")
+
+    def lived_long(self, name: str) -> bool:
+        """Tell whether a worker that has ended had stayed up; forget that it was there."""
+        with self._lock:
+            came = self._came.pop(name, None)
+        return came is not None and time.monotonic() - came >= SHORT_LIFE_S
 
 
 class LocalWorker:
@@ -89,8 +123,8 @@ class LocalWorker:
     ``given_up`` says why it is not started again, once it is not.
     """
 
-    def __init__(self, orders: dict[str, Any]) -> None:
-        self._name = orders["name"]
+    def __init__(self, orders: dict[str, Any], attendance: Attendance) -> None:
+        self._name, self._attendance = orders["name"], attendance
         self._orders = json.dumps(orders).encode() + b"\n"
         self._closing = False
         self._lock = Lock()
@@ -124,21 +158,21 @@ class LocalWorker:
     def _keep(self) -> None:
         short_lives = 0
         while not self.given_up:
-            started = time.monotonic()
             self._process.wait()
             with self._lock:
                 if self._closing:
                     return
                 self._end_process()
-                short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_S else 0
+                stayed = self._attendance.lived_long(self._name)
+                short_lives = 0 if stayed else short_lives + 1
                 self._start_again(short_lives)
 
     def _start_again(self, short_lives: int) -> None:
         if short_lives >= SHORT_LIVES:
             self.given_up = (
-                f"worker {self._name} ended within {SHORT_LIFE_S:g} s of its start {short_lives} "
-                f"times in a row, the last time with exit code {self._process.returncode}, and is "
-                "not started again"
+                f"worker {self._name} did not stay up {short_lives} times in a row: it ended "
+                f"before it came to work, or within {SHORT_LIFE_S:g} s and with nothing computed, "
+                f"the last time with exit code {self._process.returncode}, and is not started again"
             )
             return
         try:

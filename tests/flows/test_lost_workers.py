@@ -1,6 +1,7 @@
 """Workers of this machine that die again as soon as they are started: real processes.
 
-What stands in a new worker's way is a file that it looks for before anything else.
+What stands in a new worker's way is a file that it looks for before anything else; the
+file says after how many seconds it dies of it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 WORKER = "leadline.tasks.compute.local_worker"
 IN_THE_WAY = f"""
-import os, sys
+import os, sys, time
 if {WORKER!r} in sys.orig_argv and os.path.exists(os.environ["IN_THE_WAY"]):
+    time.sleep(float(open(os.environ["IN_THE_WAY"]).read()))
     os._exit(3)
 """
 
@@ -62,14 +64,15 @@ def started(store: Path) -> int:
 def test_a_worker_that_does_not_come_back_is_told_of_once_and_the_rest_go_on(
     leadline: Run, campaign_file: WriteFile, store: Path, in_the_way: Path
 ) -> None:
-    engine = {"name": "moody-emt", "seconds": 1.0}
+    engine = {"name": "moody-emt", "seconds": 3.0}
     driver = leadline("run", campaign_file(engine=engine))
     until(driver, lambda: started(store) >= 2)
-    in_the_way.touch()
+    in_the_way.write_text("6")
     workers(driver)[0].kill()
     out, err = driver.communicate(timeout=400)
     assert driver.returncode == 0, out + err
-    told = "ended within 5 s of its start 3 times in a row, the last time with exit code 3"
+    told = "with nothing computed, the last time with exit code 3, and is not started again"
+    assert "did not stay up 3 times in a row" in out + err
     assert (out + err).count(told) == 1
     assert "the campaign goes on with 1" in out + err
     assert "Computed 12 of 29 candidates" in out
@@ -81,7 +84,7 @@ def test_a_campaign_without_workers_ends_with_what_to_do_and_is_carried_on_later
     file = campaign_file(engine={"name": "moody-emt", "seconds": 1.0})
     driver = leadline("run", file)
     until(driver, lambda: started(store) >= 2)
-    in_the_way.touch()
+    in_the_way.write_text("0")
     for worker in workers(driver):
         worker.kill()
     out, err = driver.communicate(timeout=120)
