@@ -23,7 +23,7 @@ from leadline.tasks.compute.processes import start_time
 from leadline.tasks.errors import PrefectServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -69,13 +69,39 @@ class Server:
         return False
 
     @classmethod
-    def start(cls, environment: Mapping[str, str], log: Path, first: int = USUAL_PORT) -> Server:
-        """Start one on the port asked for ``first`` if that is free, else on any; do not wait."""
+    def start(
+        cls,
+        environment: Mapping[str, str],
+        log: Path,
+        first: int = USUAL_PORT,
+        known: Callable[[Server], object] = lambda _: None,
+    ) -> Server:
+        """Start one, and do not wait until it answers.
+
+        Parameters
+        ----------
+        environment
+            Variables beside those of this process.
+        log
+            File that its words go to.
+        first
+            The port, if that is free; else any other.
+        known
+            Called with the process before it becomes a server: one that was killed in
+            between leaves no server behind that nobody knows.
+        """
         port = _free_port(first)
         address = f"http://{HOST}:{port}/api"
         variables = {**os.environ, **environment, "PREFECT_UI_API_URL": address}
-        pid = _spawn(["--host", HOST, "--port", str(port)], variables, log)
-        return cls(Process(pid, start_time(pid) or 0.0), port)
+        pid, gate = _spawn(["--host", HOST, "--port", str(port)], variables, log)
+        server = cls(Process(pid, start_time(pid) or 0.0), port)
+        try:
+            known(server)
+            with suppress(BrokenPipeError):  # it ended at once: who waits for it will tell
+                os.write(gate, b"go\n")
+        finally:
+            os.close(gate)
+        return server
 
     def wait_until_it_answers(self, log: Path) -> None:
         """Return once it answers; raise PrefectServerError with the end of its log if it ends."""
@@ -123,22 +149,31 @@ def _bound(port: int) -> int | None:
     return None
 
 
-def _spawn(options: list[str], environment: Mapping[str, str], log: Path) -> int:
+def _spawn(options: list[str], environment: Mapping[str, str], log: Path) -> tuple[int, int]:
+    """Return a process that becomes a server once it reads a line, and where to write that."""
     # -P: a folder `prefect` where the user stands must not be taken for the package.
-    command = [sys.executable, "-P", "-m", "prefect", "server", "start", *options]
-    return os.posix_spawn(
-        command[0],
-        command,
-        environment,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        setsigmask=[],
-        setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
-    )
+    server = [sys.executable, "-P", "-m", "prefect", "server", "start", *options]
+    read, write = os.pipe()
+    try:
+        pid = os.posix_spawn(
+            "/bin/sh",
+            ["sh", "-c", 'read -r go && exec "$@" </dev/null', "sh", *server],
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, read, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+        )
+    except BaseException:
+        os.close(write)
+        raise
+    finally:
+        os.close(read)
+    return pid, write
 
 
 def _is_healthy(port: int) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from leadline.flows.loopback_server import Process, Server, is_free
+from leadline.flows.loopback_server import USUAL_PORT, Process, Server, is_free
 from leadline.tasks.compute.processes import boot_id, host
 from leadline.tasks.errors import PrefectServerError
 
@@ -95,7 +95,7 @@ class Lobby:
         """
         with self._lock:
             before = Register.read(self._path)
-            server = before.server or Server.start(environment, self.log)
+            server = before.server or self._started(environment, before)
             self._enrol(server, before)
             try:
                 meanwhile()
@@ -114,10 +114,15 @@ class Lobby:
         except PrefectServerError:
             if server.process.alive:
                 raise
-            server = Server.start(environment, self.log, first=0)
-            self._enrol(server, before)
+            server = self._started(environment, before, first=0)
             server.wait_until_it_answers(self.log)
         return server
+
+    def _started(
+        self, environment: Mapping[str, str], before: Register, first: int = USUAL_PORT
+    ) -> Server:
+        """Start a server that stands in the register before it is one."""
+        return Server.start(environment, self.log, first, lambda it: self._enrol(it, before))
 
     def _enrol(self, server: Server, before: Register) -> None:
         users = {*before.users, Process.this()}
@@ -143,8 +148,7 @@ class Lobby:
             now = Register.read(self._path)
             if now.server is not None or not is_free(port):
                 return False
-            server = Server.start(environment, self.log, first=port)
-            self._enrol(server, now)
+            server = self._started(environment, now, first=port)
             server.wait_until_it_answers(self.log)
             return True
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -25,7 +26,7 @@ from leadline.flows.loopback_server import HOST, Process, Server, _free_port
 from leadline.flows.prefect_server import prefect_server, wait_for_task_runs
 from leadline.flows.process_settings import process_settings
 from leadline.flows.server_register import Lobby, Register
-from leadline.tasks.compute.processes import boot_id, host
+from leadline.tasks.compute.processes import boot_id, host, start_time
 from leadline.tasks.errors import PrefectServerError
 
 Run = Callable[..., "subprocess.Popen[str]"]
@@ -206,6 +207,31 @@ def test_a_server_whose_port_was_taken_while_it_came_up_is_replaced(
         assert lobby.enter({"PREFECT_HOME": str(prefect_home)}, lambda: None) == (expected, True)
         assert answers(f"http://{HOST}:{expected}/api")
         assert lobby.leave()
+
+
+KILLED_MEANWHILE = """
+import os, signal, sys
+from pathlib import Path
+from leadline.flows.loopback_server import Server
+def known(server):
+    print(server.process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+Server.start({}, Path(sys.argv[1]) / "server.log", 0, known)
+"""
+
+
+def test_a_run_that_is_killed_before_its_server_stands_in_the_register_leaves_none(
+    tmp_path: Path,
+) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_MEANWHILE, str(tmp_path)], capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while start_time(int(killed.stdout)) is not None:
+        assert time.monotonic() < deadline, "it became a server that nobody knows"
+        time.sleep(0.05)
+    assert (tmp_path / "server.log").read_text() == ""
 
 
 def test_a_named_server_that_does_not_answer_is_refused() -> None:
