@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Optional
 
 import typer
+
+from leadline.surrogate.errors import LeadlineError
 
 app = typer.Typer(
     help="Find the stable structures for a fraction of the calculations.",
@@ -245,25 +251,52 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command; what is wrong is said in plain words, and exits with 2."""
-    from leadline.surrogate.errors import LeadlineError
-
     # linear_operator, under gpytorch, scripts a function on import; torch 2.15 deprecates that
     os.environ.setdefault("DO_NOT_TRACK", "1")  # read when prefect is imported
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning:torch.jit._script")
-    try:
+    with _noted_interrupts() as heard:
         try:
-            app()
-        finally:
-            sys.stdout.flush()  # here a reader that is gone is told quietly, later it is not
-    except LeadlineError as error:
-        print(f"leadline: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:  # before a run takes Ctrl-C for itself there is nothing to finish
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+            _flushed()
+        except LeadlineError as error:
+            print(f"leadline: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:  # before a run takes Ctrl-C for itself nothing is to be finished
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except Exception:
+            if heard:  # pydantic, for one, makes an exception of its own of it
+                sys.exit(INTERRUPTED)
+            raise
+
+
+def _flushed() -> None:
+    try:
+        app()
+    finally:
+        sys.stdout.flush()  # here a reader that is gone is told quietly, later it is not
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Give a list that grows by each Ctrl-C that raises KeyboardInterrupt."""
+    heard: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # somebody else answers it
+        yield heard
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _use(store: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -115,5 +116,20 @@ def test_ctrl_c_before_a_run_has_begun_ends_the_command_without_a_word(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "app", interrupted)
+    said = command("run", "file.yaml")
+    assert (said.code, said.out, said.err) == (cli.INTERRUPTED, "", "")
+
+
+def test_ctrl_c_that_a_library_takes_for_an_error_ends_the_command_without_a_word(
+    command: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def serialising() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        except KeyboardInterrupt as interrupt:
+            raise ValueError("cannot be serialised") from interrupt
+
+    monkeypatch.setattr(cli, "app", serialising)
     said = command("run", "file.yaml")
     assert (said.code, said.out, said.err) == (cli.INTERRUPTED, "", "")
