@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from leadline.tasks.calculation import Failure
+from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.engines import abinit_failures
 from leadline.tasks.engines.abinit_run import (
     ERRORS,
@@ -27,14 +27,21 @@ from leadline.tasks.engines.abinit_run import (
     results,
 )
 from leadline.tasks.engines.abinit_settings import AbinitSettings
-from leadline.tasks.engines.engine import Engine, Knob
+from leadline.tasks.engines.engine import Engine, Knob, PhysicsRemedy
+from leadline.tasks.engines.ladder import rung
 from leadline.tasks.engines.moments import starting_moments
 from leadline.tasks.engines.program import command_line, run_program
 from leadline.tasks.engines.program_end import last_numbers, tail, text_of
 from leadline.tasks.engines.pseudopotentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.psp8 import read_psp8
 from leadline.tasks.engines.single_point import SinglePoints
+from leadline.tasks.engines.wider_smearing import first_smearing, wider_smearing
 from leadline.tasks.errors import ConfigurationError
+
+SMEARED_AWAY = frozenset({"scf-not-converged", "electrons"})
+"""Reasons of failures that a wider smearing may cure."""
+WIDEST = 0.03
+"""Ha, to which the smearing is widened."""
 
 
 class AbinitEngine(Engine):
@@ -116,8 +123,15 @@ class AbinitEngine(Engine):
             "output-unreadable": [gentle | sturdy],
             "absurd-energy": [gentle | sturdy],
         }
-        ladder = ladders.get(failure.reason, [])
-        return ladder[attempt - 1] if 1 <= attempt <= len(ladder) else None
+        return rung(ladders, failure, attempt)
+
+    def physics_remedy(self, failure: Failure) -> PhysicsRemedy | None:
+        """Smear occupations that were fixed, or twice as widely."""
+        if failure.kind is not FailureKind.PHYSICS or failure.reason not in SMEARED_AWAY:
+            return None
+        if self.settings.smearing == "none":
+            return first_smearing("marzari-vanderbilt", f"{self.settings.tsmear:g} Ha")
+        return wider_smearing("tsmear", self.settings.tsmear, WIDEST, "Ha")
 
     def _run(
         self,

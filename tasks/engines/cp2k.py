@@ -32,7 +32,8 @@ from leadline.tasks.engines.cp2k_run import (
     valence,
 )
 from leadline.tasks.engines.cp2k_settings import Cp2kSettings
-from leadline.tasks.engines.engine import Engine
+from leadline.tasks.engines.engine import Engine, PhysicsRemedy
+from leadline.tasks.engines.ladder import rung
 from leadline.tasks.engines.moments import starting_moments
 from leadline.tasks.engines.program import BrokenOutputError, command_line, run_program
 from leadline.tasks.engines.program_end import (
@@ -45,9 +46,12 @@ from leadline.tasks.engines.program_end import (
     text_of,
 )
 from leadline.tasks.engines.single_point import SinglePoints
+from leadline.tasks.engines.wider_smearing import first_smearing, wider_smearing
 from leadline.tasks.errors import ConfigurationError
 
 DEBIAN_DATA = Path("/usr/share/cp2k")
+HOTTEST = 4000.0
+"""K, to which the electrons are warmed."""
 PHRASES = (
     *program_end.PHRASES,
     ("exceeded requested execution time", FailureKind.REMOTE, "walltime"),
@@ -153,8 +157,16 @@ class Cp2kEngine(Engine):
             "output-unreadable": [gentle | wide],
             "absurd-energy": [gentle | wide],
         }
-        ladder = ladders.get(failure.reason, [])
-        return ladder[attempt - 1] if 1 <= attempt <= len(ladder) else None
+        return rung(ladders, failure, attempt)
+
+    def physics_remedy(self, failure: Failure) -> PhysicsRemedy | None:
+        """Smear occupations that were fixed, or by twice the temperature."""
+        if (failure.kind, failure.reason) != (FailureKind.PHYSICS, "scf-not-converged"):
+            return None
+        kelvin = self.settings.electronic_temperature
+        if self.settings.smearing == "none":
+            return first_smearing("fermi-dirac", f"{kelvin:g} K")
+        return wider_smearing("electronic_temperature", kelvin, HOTTEST, "K")
 
     def _run(self, directory: Path, mesh: tuple[int, int, int], atoms: Atoms) -> Mapping[str, Any]:
         """Compute ``atoms`` by one run of CP2K."""

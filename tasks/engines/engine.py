@@ -75,6 +75,22 @@ class Knob:
     along: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class PhysicsRemedy:
+    """Settings with which a structure may converge, as another calculation.
+
+    Parameters
+    ----------
+    changes
+        Settings that differ, one of them at least no path key: the fingerprint changes.
+    why
+        What they do, and why that may help, for people.
+    """
+
+    changes: Mapping[str, Any]
+    why: str
+
+
 class Engine(Protocol):
     """One way to compute a structure. Subclass it: what has a body here is shared.
 
@@ -189,5 +205,13 @@ class Engine(Protocol):
         """Return path keys to change for the next attempt, or None to give up.
 
         ``attempt`` counts the attempts that failed by physics, this one included.
+        """
+        return None
+
+    def physics_remedy(self, failure: Failure) -> PhysicsRemedy | None:
+        """Return what may help where ``remedies`` has given up, or None.
+
+        It is asked about the last failure of a structure. What it names is never a
+        further attempt: the campaign's spec says whether it is computed, and counts.
         """
         return None

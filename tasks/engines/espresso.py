@@ -21,10 +21,11 @@ from ase.calculators.calculator import BaseCalculator
 from leadline.tasks.calculation import Failure
 from leadline.tasks.engines import espresso_failures
 from leadline.tasks.engines.doubts import doubts_of_mesh, doubts_of_smearing, doubts_of_spin
-from leadline.tasks.engines.engine import Engine, Knob
-from leadline.tasks.engines.espresso_remedies import ladders
+from leadline.tasks.engines.engine import Engine, Knob, PhysicsRemedy
+from leadline.tasks.engines.espresso_remedies import ladders, physics_remedy
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
+from leadline.tasks.engines.ladder import rung
 from leadline.tasks.engines.program import command_line
 from leadline.tasks.engines.pseudopotentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.upf import Pseudopotential, read_upf
@@ -142,8 +143,11 @@ class EspressoEngine(Engine):
 
     def remedies(self, failure: Failure, attempt: int) -> Mapping[str, Any] | None:
         """Climb from gentler mixing to a sturdier eigensolver, more bands or no symmetry."""
-        ladder = ladders(self.settings).get(failure.reason, [])
-        return ladder[attempt - 1] if 1 <= attempt <= len(ladder) else None
+        return rung(ladders(self.settings), failure, attempt)
+
+    def physics_remedy(self, failure: Failure) -> PhysicsRemedy | None:
+        """Smear occupations that were fixed, or twice as widely."""
+        return physics_remedy(self.settings, failure)
 
     def _folder(self) -> Path:
         named = self.site.pseudopotentials or os.environ.get("ESPRESSO_PSEUDO")

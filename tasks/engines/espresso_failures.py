@@ -39,7 +39,8 @@ PHYSICS_ROUTINES = (
     (r"diaghg|cegterg|regterg|c_bands|ppcg|cholesky|S matrix not positive", "diagonalization"),
     (r"check_atoms|overlap", "atoms-overlap"),
     (r"symmetry|sym_rho|sgam|symm", "symmetry"),
-    (r"electrons|charge is wrong|smearing is needed|efermi", "electrons"),
+    (r"smearing is needed", "needs-smearing"),
+    (r"electrons|charge is wrong|efermi", "electrons"),
 )
 
 DISK_ROUTINES = r"davcio|open_buffer|diropn|create_directory|write_rhog|mp_files"

@@ -19,8 +19,9 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from leadline.tasks.calculation import Failure, FailureKind
-from leadline.tasks.engines.engine import Engine, Knob
+from leadline.tasks.engines.engine import Engine, Knob, PhysicsRemedy
 from leadline.tasks.engines.gpaw_settings import GpawSettings
+from leadline.tasks.engines.ladder import rung
 from leadline.tasks.engines.moments import starting_moments
 from leadline.tasks.engines.program import BrokenOutputError, command_line, run_program
 from leadline.tasks.engines.program_end import (
@@ -33,12 +34,15 @@ from leadline.tasks.engines.program_end import (
     text_of,
 )
 from leadline.tasks.engines.single_point import SinglePoints
+from leadline.tasks.engines.wider_smearing import wider_smearing
 from leadline.tasks.errors import ConfigurationError
 
 SCRIPT = "gpaw_run.py"
 OUTPUT = "gpaw.out"
 ERRORS = "gpaw.err"
 ANSWER = "answer.json"
+WIDEST = 0.4
+"""eV, to which the smearing is widened."""
 ASK = "import gpaw, json; print(json.dumps([gpaw.__version__, *map(str, gpaw.setup_paths)]))"
 
 ERROR_KINDS = (
@@ -156,8 +160,13 @@ class GpawEngine(Engine):
             "not-finite": [gentle | sturdy],
             "absurd-energy": [gentle | sturdy],
         }
-        ladder = ladders.get(failure.reason, [])
-        return ladder[attempt - 1] if 1 <= attempt <= len(ladder) else None
+        return rung(ladders, failure, attempt)
+
+    def physics_remedy(self, failure: Failure) -> PhysicsRemedy | None:
+        """Smear occupations twice as widely."""
+        if (failure.kind, failure.reason) != (FailureKind.PHYSICS, "scf-not-converged"):
+            return None
+        return wider_smearing("width", self.settings.width, WIDEST, "eV")
 
     def _run(
         self,

@@ -19,7 +19,7 @@ from pymatgen.core import Element
 
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.engines import vasp_failures
-from leadline.tasks.engines.engine import Engine
+from leadline.tasks.engines.engine import Engine, PhysicsRemedy
 from leadline.tasks.engines.potcar import Potcar, potcar_path, read_potcar
 from leadline.tasks.engines.program import command_line
 from leadline.tasks.engines.program_end import text_of
@@ -113,7 +113,13 @@ class VaspEngine(Engine):
         """Follow custodian's advice as long as it changes path keys alone."""
         if failure.kind is not FailureKind.PHYSICS or attempt >= MOST_ATTEMPTS:
             return None
-        return dict(failure.advice) or None
+        return dict(failure.advice) or None if failure.advice.keys() <= self.path_keys else None
+
+    def physics_remedy(self, failure: Failure) -> PhysicsRemedy | None:
+        """Follow custodian's advice where it changes more than path keys."""
+        if failure.kind is not FailureKind.PHYSICS or failure.advice.keys() <= self.path_keys:
+            return None
+        return PhysicsRemedy(dict(failure.advice), failure.message)
 
     def _folder(self) -> Path:
         named = self.site.pseudopotentials or os.environ.get("PMG_VASP_PSP_DIR")

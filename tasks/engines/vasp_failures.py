@@ -2,7 +2,7 @@
 
 custodian's handlers read the folder of the failed run. Their corrections are advice:
 one by path keys makes a further attempt of the same calculation, and one that touches
-the physics is refused in words, since its energy would stand on another hull.
+the physics names another calculation, since its energy would stand on another hull.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from leadline.tasks.engines.program_end import (
     tail,
     text_of,
 )
-from leadline.tasks.engines.vasp_settings import PATH_KEYS
+from leadline.tasks.engines.vasp_settings import PATH_KEYS, RESERVED
 from leadline.tasks.errors import ConfigurationError
 
 OUTPUT = "vasp.out"
@@ -55,6 +55,9 @@ PHRASES = (
 
 NO_CHANGE = frozenset({"ISTART", "ICHARG", "IBRION", "NSW", "POTIM", "IOPT"})
 """Keys of a correction that mean nothing here: an attempt starts afresh, recipes move the ions."""
+
+FILES = frozenset({"POSCAR", "KPOINTS", "POTCAR"})
+"""Files that a correction may change beside INCAR."""
 
 
 class UnconvergedError(Exception):
@@ -111,11 +114,11 @@ def _corrected(
     for handler in _handlers():
         if not (errors := _found(handler, directory)):
             continue
-        advice, refused = _advice(_actions(handler, directory), settings)
+        advice, physics = corrections(_actions(handler, directory), settings)
         name = type(handler).__name__
         said = f"custodian's {name} finds {', '.join(errors)}"
-        if refused:
-            said += f" and would set {', '.join(refused)}: that is another calculation"
+        if physics:
+            said += f" and would set {', '.join(physics)}: that is another calculation"
         elif advice:
             said += f" and sets {', '.join(f'{k} = {v}' for k, v in advice.items())}"
         else:
@@ -165,24 +168,47 @@ def _actions(handler: Any, directory: Path) -> list[Mapping[str, Any]]:
     return []
 
 
-def _advice(
+def corrections(
     actions: list[Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Split corrections into path keys that change something, and words for all others."""
-    advice: dict[str, Any] = {}
-    refused: list[str] = []
+    """Return corrections as settings that change something, and words for those of the physics.
+
+    No settings where one of them says what no campaign file can: another file than
+    INCAR, or a key that leadline or the input set gives.
+    """
+    path: dict[str, Any] = {}
+    words: list[str] = []
+    incar = dict(settings["user_incar_settings"])
+    sayable = True
+    for key, value in _keys(actions):
+        if key.lower() in PATH_KEYS:
+            path[key.lower()] = value
+        elif key not in NO_CHANGE and (value is None or incar.get(key) != value):
+            words.append(key if key in FILES else f"{key} = {value}")
+            sayable &= _change(incar, key, value)
+    advice = {key: value for key, value in path.items() if settings.get(key) != value}
+    if incar != settings["user_incar_settings"]:
+        advice["user_incar_settings"] = incar
+    return (advice if sayable else {}), words
+
+
+def _keys(actions: list[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the INCAR keys that corrections set, None for those they take away, and files."""
     for action in actions:
         if "file" in action:  # CONTCAR, CHGCAR, WAVECAR: the next attempt starts without them
             continue
         if action["dict"] != "INCAR":
-            refused.append(str(action["dict"]))
+            yield str(action["dict"]), None
             continue
-        keys = {**action["action"].get("_set", {})}
-        keys |= dict.fromkeys(action["action"].get("_unset", {}))
-        for key, value in keys.items():
-            if key.lower() in PATH_KEYS:
-                advice[key.lower()] = value
-            elif key not in NO_CHANGE:
-                refused.append(f"{key} = {value}")
-    changed = {key: value for key, value in advice.items() if settings.get(key) != value}
-    return ({} if refused else changed), refused
+        yield from action["action"].get("_set", {}).items()
+        yield from dict.fromkeys(action["action"].get("_unset", {})).items()
+
+
+def _change(incar: dict[str, Any], key: str, value: Any) -> bool:
+    """Change a key as a campaign file could; False where none can."""
+    if value is None:
+        return incar.pop(key, None) is not None
+    if key in RESERVED or not isinstance(value, bool | int | float | str):
+        return False
+    incar[key] = value
+    return True

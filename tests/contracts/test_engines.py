@@ -18,12 +18,19 @@ from ase import Atoms
 from ase.build import bulk
 from ase.units import GPa
 
-from leadline.tasks.calculation import Request
+from leadline.tasks.calculation import Failure, FailureKind, Request
 from leadline.tasks.engines.compute import compute
 from leadline.tasks.engines.engine import Engine, EngineSite
 from leadline.tasks.engines.table import ENGINES, engine
 from leadline.tasks.errors import ConfigurationError, SpecError
 from leadline.tasks.structures import from_plain, structure_id
+
+REASONS = frozenset(
+    {"scf-not-converged", "not-relaxed", "diagonalization", "electrons", "needs-smearing"}
+    | {"too-few-bands", "symmetry", "restart-files", "atoms-overlap", "engine-crashed"}
+    | {"not-finite", "output-unreadable", "absurd-energy", "too-large", "brmix", "never-heard-of"}
+)
+"""Why a structure may fail, of whatever engine."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,10 @@ class Example:
     stress_tolerance: float = 1e-6
     step: float = 1e-4
     site: EngineSite = field(default_factory=EngineSite)
+    advice: Mapping[str, Any] = field(default_factory=dict)
+    """What the files of a failed run may advise that is another calculation."""
+    cured: frozenset[str] = frozenset()
+    """Reasons of failures that it names another calculation for."""
 
     def engine(self, changes: Mapping[str, Any] | None = None) -> Engine:
         settings = {**self.settings, **(changes or {})}
@@ -98,6 +109,7 @@ ESPRESSO = Example(
     force_tolerance=5e-3,
     stress_tolerance=0.5 * GPa,
     step=0.01,
+    cured=frozenset({"scf-not-converged", "electrons", "needs-smearing"}),
 )
 ABINIT = Example(
     name="abinit",
@@ -134,6 +146,7 @@ ABINIT = Example(
     force_tolerance=5e-3,
     stress_tolerance=0.5 * GPa,
     step=0.01,
+    cured=frozenset({"scf-not-converged", "electrons"}),
 )
 CP2K = Example(
     name="cp2k",
@@ -170,6 +183,7 @@ CP2K = Example(
     force_tolerance=5e-3,
     stress_tolerance=0.5 * GPa,
     step=0.01,
+    cured=frozenset({"scf-not-converged"}),
 )
 LENNARD_JONES = Example(
     name="ase",
@@ -241,6 +255,7 @@ GPAW = Example(
     force_tolerance=5e-3,
     stress_tolerance=0.5 * GPa,
     step=0.01,
+    cured=frozenset({"scf-not-converged"}),
 )
 HERE = Path(__file__).parents[1]
 VASP = Example(
@@ -291,6 +306,8 @@ VASP = Example(
         command=f"{sys.executable} {HERE / 'plugins/stand_in_vasp/stand_in_vasp.py'}",
         pseudopotentials=HERE / "plugins/stand_in_vasp/potentials",
     ),
+    advice={"user_incar_settings": {"ENCUT": 400, "ISMEAR": 0, "SIGMA": 0.2}, "algo": "All"},
+    cured=REASONS,
 )
 CHGNET = Example(
     name="chgnet",
@@ -503,6 +520,42 @@ def test_a_change_that_touches_the_physics_is_no_further_attempt(
     assert not result.complete
     assert result.failure is not None
     assert result.failure.kind == "configuration"
+
+
+def test_a_remedy_by_path_keys_leaves_the_fingerprint_as_it_is(example: Example) -> None:
+    chosen = example.engine()
+    for reason in sorted(REASONS):
+        failure = Failure(FailureKind.PHYSICS, reason, "words")
+        for attempt in range(1, 9):
+            if (remedy := chosen.remedies(failure, attempt)) is not None:
+                assert remedy.keys() <= chosen.path_keys
+                assert example.engine(remedy).fingerprint() == chosen.fingerprint()
+        assert chosen.remedies(failure, 9) is None
+
+
+def test_a_remedy_of_the_physics_changes_the_fingerprint_and_says_why(example: Example) -> None:
+    chosen, cured = example.engine(), set()
+    for reason in sorted(REASONS):
+        failure = Failure(FailureKind.PHYSICS, reason, "words", example.advice)
+        if (remedy := chosen.physics_remedy(failure)) is not None:
+            assert example.engine(remedy.changes).fingerprint() != chosen.fingerprint()
+            assert len(remedy.why) >= len("words")
+            cured.add(reason)
+        if example.advice:
+            assert chosen.remedies(failure, 1) is None
+    assert cured == example.cured
+
+
+@pytest.mark.parametrize("kind", [k for k in FailureKind if k is not FailureKind.PHYSICS])
+def test_what_is_no_fault_of_the_structure_has_no_remedy(
+    example: Example, kind: FailureKind
+) -> None:
+    chosen = example.engine()
+    for reason in sorted(REASONS | {"bad-input", "pseudopotential"}):
+        for advice in ({}, example.advice):
+            failure = Failure(kind, reason, "words", advice)
+            assert chosen.remedies(failure, 1) is None
+            assert chosen.physics_remedy(failure) is None
 
 
 @pytest.mark.parametrize("case", COMPUTING)

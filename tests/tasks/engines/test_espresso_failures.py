@@ -138,7 +138,8 @@ def test_every_end_has_its_kind_and_no_energy(
         ("cdiaghg", "problems computing cholesky", "physics", "diagonalization"),
         ("efermig", "internal error, cannot bracket Ef", "physics", "too-few-bands"),
         ("read_rhog", "error reading file", "physics", "restart-files"),
-        ("electrons", "charge is wrong: smearing is needed", "physics", "electrons"),
+        ("electrons", "charge is wrong: smearing is needed", "physics", "needs-smearing"),
+        ("electrons", "charge is wrong", "physics", "electrons"),
         ("check_atoms", "atoms # 1 and # 2 overlap!", "physics", "atoms-overlap"),
         ("read_namelists", "bad line in namelist &system", "configuration", "bad-input"),
         ("readpp", "file Cu.UPF not readable", "configuration", "pseudopotential"),
@@ -228,6 +229,31 @@ def test_remedies_climb_a_ladder_of_path_keys_and_end() -> None:
             assert set(rung) <= engine.path_keys
             EspressoEngine({**SETTINGS, **rung}, EngineSite(version="6.7"))
     assert engine.remedies(Failure(FailureKind.PHYSICS, "atoms-overlap", ""), 1) is None
+
+
+def test_what_only_smearing_helps_is_no_further_attempt_and_names_it() -> None:
+    failed = Failure(FailureKind.PHYSICS, "needs-smearing", "")
+    fixed = EspressoEngine({**SETTINGS, "smearing": "none"}, EngineSite(version="6.7"))
+    assert fixed.remedies(failed, 1) is None
+    remedy = fixed.physics_remedy(failed)
+    assert remedy is not None
+    assert remedy.changes == {"smearing": "marzari-vanderbilt"}
+    assert "suits insulators alone; smeared by 0.02 Ry" in remedy.why
+
+
+def test_smearing_is_widened_as_long_as_it_is_a_small_correction() -> None:
+    failed = Failure(FailureKind.PHYSICS, "scf-not-converged", "")
+    widths = {}
+    for degauss in (0.01, 0.02, 0.03, 0.031):
+        engine = EspressoEngine({**SETTINGS, "degauss": degauss}, EngineSite(version="6.7"))
+        remedy = engine.physics_remedy(failed)
+        widths[degauss] = remedy and remedy.changes
+    assert widths == {
+        0.01: {"degauss": 0.02},
+        0.02: {"degauss": 0.04},
+        0.03: {"degauss": 0.06},
+        0.031: None,
+    }
 
 
 def test_a_run_leaves_no_crash_file_of_an_earlier_one(play: Play, tmp_path: Path) -> None:

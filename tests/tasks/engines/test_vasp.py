@@ -16,6 +16,7 @@ from ase.build import bulk
 from asked import asked
 
 from leadline.tasks.calculation import Failure, FailureKind, Result
+from leadline.tasks.engines import vasp_failures
 from leadline.tasks.engines.compute import compute
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.engines.table import engine_settings
@@ -130,14 +131,55 @@ def test_a_correction_of_custodian_by_path_keys_is_a_further_attempt_that_succee
 
 
 @pytest.mark.parametrize(("fault", "key"), [("zbrent", "EDIFF"), ("tetrahedra", "ISMEAR")])
-def test_a_correction_of_custodian_that_touches_the_physics_is_refused_in_words(
+def test_a_correction_of_custodian_that_touches_the_physics_names_another_calculation(
     tmp_path: Path, fault: str, key: str
 ) -> None:
-    failed = run(tmp_path, fault).failure
+    settings = {**SETTINGS, "user_incar_settings": {"ENCUT": 400, "ISMEAR": -5}}
+    failed = run(tmp_path, fault, settings=settings).failure
     assert failed is not None
-    assert engine(SETTINGS).remedies(failed, 1) is None
+    ours = engine(settings)
+    assert ours.remedies(failed, 1) is None
     assert f"would set {key} = " in failed.message
     assert failed.message.endswith("that is another calculation")
+    remedy = ours.physics_remedy(failed)
+    assert remedy is not None
+    assert remedy.changes["user_incar_settings"].items() >= {"ENCUT": 400}.items()
+    other = engine({**settings, **remedy.changes})
+    assert other.settings.user_incar_settings[key] != ours.settings.user_incar_settings.get(key)
+    assert other.fingerprint() != ours.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("actions", "advice", "words"),
+    [
+        ([{"dict": "INCAR", "action": {"_set": {"ALGO": "All"}}}], {"algo": "All"}, []),
+        (
+            [{"dict": "INCAR", "action": {"_set": {"SIGMA": 0.2, "ALGO": "All"}}}],
+            {"algo": "All", "user_incar_settings": {"ENCUT": 400, "ISMEAR": 0, "SIGMA": 0.2}},
+            ["SIGMA = 0.2"],
+        ),
+        (
+            [{"dict": "INCAR", "action": {"_unset": {"SIGMA": 1}}}],
+            {"user_incar_settings": {"ENCUT": 400, "ISMEAR": 0}},
+            ["SIGMA = None"],
+        ),
+        ([{"dict": "INCAR", "action": {"_set": {"ISMEAR": 0}}}], {}, []),
+        ([{"dict": "INCAR", "action": {"_unset": {"LREAL": 1}}}], {}, ["LREAL = None"]),
+        (
+            [
+                {"dict": "INCAR", "action": {"_set": {"SIGMA": 0.2}}},
+                {"dict": "KPOINTS", "action": {"_set": {"generation_style": "Gamma"}}},
+            ],
+            {},
+            ["SIGMA = 0.2", "KPOINTS"],
+        ),
+    ],
+)
+def test_a_correction_becomes_settings_where_a_campaign_file_could_say_it(
+    actions: list[Mapping[str, Any]], advice: dict[str, Any], words: list[str]
+) -> None:
+    plain = engine(SETTINGS).settings.model_dump()
+    assert vasp_failures.corrections(actions, plain) == (advice, words)
 
 
 def test_corrections_that_come_again_and_again_end(tmp_path: Path) -> None:
