@@ -147,7 +147,7 @@ class Result:
     versions
         Code and its version, and the packages on the way.
     where
-        ``host``, ``pid``, ``job`` of the worker.
+        ``host`` and ``pid`` of the worker, ``job`` around it and the ``queue`` that has it.
     failure
         Why there is no answer, or None.
     files

@@ -288,8 +288,9 @@ class Reconciler:
             cut = partial(self._cut, record, "driver-lost", why)
             yield Difference("over", subject, standing.why, cut)
         elif self._waits_in_a_queue(record):
-            system, job = submitted(self._folder(record.id), attempt.number) or ("", "")
-            yield Difference("queued", subject, f"it is {system}'s batch job {job}")
+            sent = submitted(self._folder(record.id), attempt.number)
+            assert sent is not None
+            yield Difference("queued", subject, f"it is {sent.system}'s batch job {sent.job}")
         elif is_gone(attempt.owner) or host_of(attempt.owner) == self.gone:
             found = f"attempt {attempt.number} was claimed by {in_words(attempt.owner)}"
             give_up = partial(self._give_up_claim, record, why)

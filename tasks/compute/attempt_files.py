@@ -33,7 +33,7 @@ from typing import Any
 
 from leadline.tasks.calculation import Request, Result
 from leadline.tasks.compute import processes
-from leadline.tasks.engines.compute import batch_job
+from leadline.tasks.engines.compute import batch_job, job_queue
 from leadline.tasks.errors import ComputeError
 
 HEARTBEAT_SECONDS = 10.0
@@ -57,6 +57,9 @@ class Running:
         Id of the batch job around it, or None.
     time
         UNIX time of the start.
+    queue
+        The queue that has that job, as ``BatchQueue.name``: only it can say that the job
+        is over. None where it is not known.
     """
 
     calculation: str
@@ -67,15 +70,21 @@ class Running:
     start: float
     job: str | None
     time: float
+    queue: str | None = None
 
     @classmethod
     def here(cls, request: Request) -> Running:
         """Return this process as the one that runs ``request``."""
-        pid = os.getpid()
-        start = processes.start_time(pid) or 0.0
-        host, boot = processes.host(), processes.boot_id()
         return cls(
-            request.calculation, request.attempt, host, boot, pid, start, batch_job(), time.time()
+            calculation=request.calculation,
+            attempt=request.attempt,
+            host=processes.host(),
+            boot=processes.boot_id(),
+            pid=os.getpid(),
+            start=processes.start_time(os.getpid()) or 0.0,
+            job=batch_job(),
+            time=time.time(),
+            queue=job_queue(),
         )
 
     @property
@@ -244,7 +253,7 @@ def _running(plain: dict[str, Any]) -> Running:
     """Rebuild who runs an attempt; ValueError where a number is none, TypeError at other keys."""
     read = Running(**plain)
     numbers = (read.attempt, read.pid, read.start, read.time)
-    words = (read.calculation, read.host, read.boot, read.job or "")
+    words = (read.calculation, read.host, read.boot, read.job or "", read.queue or "")
     if not all(isinstance(each, int | float) and math.isfinite(each) for each in numbers):
         raise ValueError("a number is none")
     if not all(isinstance(each, str) for each in words):

@@ -10,14 +10,36 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from leadline.tasks.compute.attempt_files import attempt_folder
+from leadline.tasks.compute.attempt_files import attempt_folder, write_whole
 from leadline.tasks.compute.worker import ends_in, run_calculation
 from leadline.tasks.engines.compute import job_age
 
 REQUEST, JOB = "request.json", "job.json"
 """What the driver asks for, and which job runs it, in the folder of the attempt."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """That an attempt was submitted as a batch job.
+
+    Parameters
+    ----------
+    system, job
+        Name of the batch system, and the job's id.
+    queue
+        The queue that has the job, as ``BatchQueue.name``; None where it is not known.
+    """
+
+    system: str
+    job: str
+    queue: str | None = None
+
+    def note(self, directory: Path) -> None:
+        """Write it into the folder of the attempt."""
+        write_whole(directory / JOB, json.dumps(asdict(self)))
 
 
 def options(words: Sequence[str]) -> Namespace:
@@ -30,12 +52,13 @@ def options(words: Sequence[str]) -> Namespace:
     return parser.parse_known_args(words)[0]
 
 
-def submitted(folder: Path, attempt: int) -> tuple[str, str] | None:
-    """Return the batch system and the job that an attempt was submitted to, or None."""
+def submitted(folder: Path, attempt: int) -> Submission | None:
+    """Return as which job an attempt was submitted, or None."""
     try:
         found = json.loads((attempt_folder(folder, attempt) / JOB).read_text(encoding="utf-8"))
-        return str(found["system"]), str(found["job"])
-    except (OSError, ValueError, KeyError, TypeError):
+        queue = found.get("queue")
+        return Submission(str(found["system"]), str(found["job"]), queue and str(queue))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 import re
 import signal
@@ -23,8 +24,9 @@ import yaml
 
 from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS, JobState, Said
 from leadline.tasks.compute.environment import for_commands
+from leadline.tasks.compute.processes import host
 from leadline.tasks.compute.queue_settings import QueueCluster
-from leadline.tasks.engines.compute import JOB_BEGAN
+from leadline.tasks.engines.compute import JOB_BEGAN, JOB_QUEUE
 from leadline.tasks.errors import ComputeError
 
 GONE = Said(JobState.ENDED, "no longer in the queue")
@@ -32,6 +34,8 @@ ANSWER_SECONDS = 60.0
 """How long a batch system has to answer."""
 _BEGIN = f"export {JOB_BEGAN}=`date +%s`"
 """First line of each job; by backticks, as HTCondor reads ``$(...)`` as a macro of its own."""
+_STRANGE = re.compile(r"[^\w.@-]")
+"""What stands in no name of a queue, which a shell gets to read."""
 _TORN = re.compile(r"""[\s"'`$\\&;|<>()*?#!%]""")
 """What a shell, or the header of a job script, does not take as part of a path."""
 
@@ -61,6 +65,18 @@ class BatchQueue:
         self._submitted: dict[str, float] = {}
         self._listed: dict[str, Said] = {}
         self._asked = self._looked = -float("inf")
+        self._name: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What tells this queue from all others, or None while the system does not say.
+
+        The system, its cluster or server, and the user, whose jobs alone it lists for us.
+        """
+        if self._name is None and (cluster := self._cluster()):
+            words = (self.settings.kind, cluster, getpass.getuser())
+            self._name = "/".join(_STRANGE.sub("_", each) for each in words)
+        return self._name
 
     def script(self, module: str, target: str, name: str, options: Sequence[str] = ()) -> str:
         """Return the script of a job that runs ``python -m module target --name name …``."""
@@ -116,6 +132,13 @@ class BatchQueue:
                 return self._listed[id]
             return GONE if self._looked > since + self.settings.poll else None
 
+    def _cluster(self) -> str | None:
+        """Return the name of the cluster or server that answers here, if it tells one."""
+        if not self._system.which:
+            return host()
+        found = self._system.called.search(self._ask([*self._system.which]) or "")
+        return found and found["name"]
+
     def _look(self) -> None:
         """List the queue if that is due."""
         began = time.monotonic()
@@ -140,6 +163,7 @@ class BatchQueue:
     def _job(self, module: str, target: str, name: str, options: Sequence[str]) -> Any:
         settings = self.settings
         queue = {"queue": settings.queue} if settings.kind != "htcondor" else {}
+        named = [f"export {JOB_QUEUE}={self.name}"] if self.name else []
         return self._job_class(
             target,
             name=name,
@@ -150,7 +174,7 @@ class BatchQueue:
             worker_command=module,
             worker_extra_args=[*options],
             local_directory=settings.scratch and str(settings.scratch),
-            job_script_prologue=[_BEGIN, *settings.prologue],
+            job_script_prologue=[_BEGIN, *named, *settings.prologue],
             log_directory=str(self.folder),
             job_name="leadline",
             config_name=self._config,

@@ -67,6 +67,9 @@ class BatchSystem:
     submitted
         How its answer to a submission names the job, as the group ``job_id``: sites add words
         and numbers of their own. None where dask-jobqueue knows.
+    which, called
+        The command that says which cluster or server answers here, and how it is named there,
+        as the group ``name``. Without them it is told by the host from which it is asked.
     """
 
     cluster: str
@@ -76,6 +79,8 @@ class BatchSystem:
     waiting: frozenset[str]
     ended: frozenset[str]
     submitted: str | None = None
+    which: tuple[str, ...] = ()
+    called: re.Pattern[str] = re.compile(r"(?!)")
 
     @property
     def command(self) -> list[str]:
@@ -248,6 +253,8 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
                 }
             ),
             submitted=r"Submitted batch job (?P<job_id>\d+)",
+            which=("scontrol", "show", "config"),
+            called=re.compile(r"^ClusterName\s*=\s*(?P<name>\S+)", re.MULTILINE),
         ),
         "pbs": BatchSystem(
             cluster="PBSCluster",
@@ -257,6 +264,8 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             waiting=frozenset("QHWT"),
             ended=frozenset("CFX"),
             submitted=r"(?m)^(?P<job_id>\d+)(?:\.\S+)?\s*$",
+            which=("qstat", "-B", "-f"),
+            called=re.compile(r"^Server:\s*(?P<name>\S+)", re.MULTILINE),
         ),
         "sge": BatchSystem(
             cluster="SGECluster",
@@ -267,6 +276,8 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             # A job in error waits for a person, and never runs by itself.
             ended=frozenset({"Eqw", "Ehqw", "EhRqw"}),
             submitted=r"[Yy]our job (?P<job_id>\d+)",
+            which=("qconf", "-sss"),
+            called=re.compile(r"^(?P<name>[\w.-]+)\s*$", re.MULTILINE),
         ),
         "lsf": BatchSystem(
             cluster="LSFCluster",
@@ -276,6 +287,8 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             waiting=frozenset({"PEND", "PSUSP", "WAIT"}),
             ended=frozenset({"DONE", "EXIT"}),
             submitted=r"Job <(?P<job_id>\d+)>",
+            which=("lsid",),
+            called=re.compile(r"^My cluster name is (?P<name>\S+)", re.MULTILINE),
         ),
         "oar": BatchSystem(
             cluster="OARCluster",

@@ -116,7 +116,7 @@ class Crew:
                 return
             raise
         self._jobs.add(job)
-        record = {"system": self._queue.settings.kind, "job": job, "owner": self._owner}
+        record = {"queue": self._queue.name, "job": job, "owner": self._owner}
         self._file(job).write_text(json.dumps(record), encoding="utf-8")
 
     def _lost(self, job: str) -> None:
@@ -146,12 +146,12 @@ class Crew:
 def clear_left_over(queue: BatchQueue) -> None:
     """Cancel the jobs of drivers that are proved gone, and remove their certificates.
 
-    Nobody can use what these jobs would compute.
+    Nobody can use what these jobs would compute. Another queue has other jobs of these numbers.
     """
     for file in queue.folder.glob("job-*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads(file.read_text(encoding="utf-8"))
-            if record["system"] == queue.settings.kind and is_gone(record["owner"]):
+            if record["queue"] and record["queue"] == queue.name and is_gone(record["owner"]):
                 queue.cancel(record["job"])
                 file.unlink()
     for owner in queue.folder.glob(f"*/{OWNER}"):

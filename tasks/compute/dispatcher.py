@@ -219,10 +219,16 @@ class Dispatch(Protocol):
 
 
 def proved_by(queue: BatchQueue, running: Running) -> bool:
-    """Tell whether a batch system says that the job around an attempt is over."""
+    """Tell whether the queue that has the job around an attempt says that it is over.
+
+    Another one may have a job of the same number, or say of none of ours that it is there.
+    """
     said, deadline = None, time.monotonic() + CAUSE_SECONDS
-    while running.job and said is None and time.monotonic() < deadline:
-        said = queue.said(running.job)
+    while running.job and running.queue and said is None and time.monotonic() < deadline:
+        name = queue.name
+        if name not in (None, running.queue):
+            return False
+        said = queue.said(running.job) if name else None
         time.sleep(0.0 if said else 1.0)
     return said is not None and said.state is JobState.ENDED
 

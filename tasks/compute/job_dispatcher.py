@@ -22,7 +22,7 @@ from leadline.tasks.compute.attempt_files import (
     attempt_folder,
     write_whole,
 )
-from leadline.tasks.compute.batch_job import JOB, REQUEST, submitted
+from leadline.tasks.compute.batch_job import REQUEST, Submission, submitted
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
 from leadline.tasks.compute.dispatcher import (
@@ -145,10 +145,10 @@ class JobDispatcher:
     def resume(
         self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
     ) -> Iterator[Result | None]:
-        """Take up the job of an earlier driver; None where the attempt has none."""
-        system, job = submitted(folder, attempt) or ("", "")
-        if system == self._system:
-            yield self._end(Sent(calculation, folder, attempt, job), cancelled, LOOK_SECONDS)
+        """Take up the job of an earlier driver; None where the attempt has none in this queue."""
+        sent = submitted(folder, attempt)
+        if sent and sent.queue and sent.queue == self._known_name(cancelled):
+            yield self._end(Sent(calculation, folder, attempt, sent.job), cancelled, LOOK_SECONDS)
         else:
             yield None
 
@@ -161,9 +161,13 @@ class JobDispatcher:
         """Tell whether the batch system says that the job around an attempt is over."""
         return proved_by(self._queue, running)
 
-    @property
-    def _system(self) -> str:
-        return self._queue.settings.kind
+    def _known_name(self, cancelled: Callable[[], bool]) -> str | None:
+        """Wait until the queue says which it is; None if cancelled before."""
+        while not (name := self._queue.name) and not cancelled():
+            if self.leaves():
+                raise DetachedError("the batch system does not answer; the next run asks it again")
+            time.sleep(LOOK_SECONDS)
+        return name
 
     def _submitted(
         self, folder: Path, attempt: int, cancelled: Callable[[], bool], poll: float
@@ -195,7 +199,7 @@ class JobDispatcher:
         """Write down which job runs an attempt; one that nobody could find again is cancelled."""
         try:
             with explained_writing(directory):
-                write_whole(directory / JOB, json.dumps({"system": self._system, "job": job}))
+                Submission(self._queue.settings.kind, job, self._queue.name).note(directory)
         except WriteError:
             self._under_way.discard(job)
             self._queue.cancel(job)

@@ -79,6 +79,6 @@ class SizedDispatcher:
         return any(each.dispatcher.sees_queue for each in self._classes)
 
     def proves_gone(self, running: Running) -> bool:
-        """Tell whether no batch system of these knows the job of an attempt as going on."""
-        asked = [each.dispatcher for each in self._classes if each.dispatcher.sees_queue]
-        return bool(asked) and all(each.proves_gone(running) for each in asked)
+        """Tell whether the queue of one of the classes says that the job of an attempt is over."""
+        asked = (each.dispatcher for each in self._classes if each.dispatcher.sees_queue)
+        return any(each.proves_gone(running) for each in asked)

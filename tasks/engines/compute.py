@@ -37,8 +37,8 @@ JOB_VARIABLES = (
     *("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "OAR_JOB_ID"),
     "LEADLINE_JOB_ID",  # HTCondor, which sets none itself
 )
-JOB_BEGAN = "LEADLINE_JOB_BEGAN"
-"""Variable that the script of a batch job sets first: UNIX time."""
+JOB_BEGAN, JOB_QUEUE = "LEADLINE_JOB_BEGAN", "LEADLINE_JOB_QUEUE"
+"""Variables that the script of a batch job sets first: UNIX time, and the queue that has it."""
 
 
 def compute(request: Request, directory: Path) -> Result:
@@ -64,7 +64,12 @@ def compute(request: Request, directory: Path) -> Result:
         **(_numbers(request, found) if found and failure is None else {}),
         times={"start": start, "end": start + wall, "wall": wall, "cpu": _cpu() - cpu},
         versions=versions,
-        where={"host": platform.node(), "pid": os.getpid(), "job": batch_job()},
+        where={
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "job": batch_job(),
+            "queue": job_queue(),
+        },
         files=_kept(raw, request.keep, failure),
         used={"memory": memory.peak, "cores": _cores(request)},
         continued_from=trail.continued_from,
@@ -211,6 +216,11 @@ def _cores(request: Request) -> int:
 def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the id of the batch job around this process, or None."""
     return next((environment[name] for name in JOB_VARIABLES if name in environment), None)
+
+
+def job_queue(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the queue that has the batch job around this process, as its driver names it."""
+    return environment.get(JOB_QUEUE)
 
 
 def job_age(environment: Mapping[str, str] = os.environ) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import dask
 import pytest
 
-from leadline.tasks.compute import batch_queue
+from leadline.tasks.compute import batch_queue, dispatcher
 from leadline.tasks.compute.attempt_files import Running
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import JobState
@@ -90,10 +91,41 @@ def test_a_queue_that_is_away_for_a_moment_is_asked_again_for_a_proof(
     command(
         "squeue", f"[ -f {tmp_path}/back ] || {{ touch {tmp_path}/back; exit 1; }}; echo '18|R'"
     )
+    command("scontrol", "echo 'ClusterName = big'")
     queue = BatchQueue(QueueCluster(kind="slurm", poll=0.5), tmp_path)
-    job = Running("one", 1, "node", "boot", 1, 1.0, "17", 1.0)
-    assert proved_by(queue, job)
-    assert not proved_by(queue, Running("one", 1, "node", "boot", 1, 1.0, "18", 1.0))
+    assert proved_by(queue, job("17", queue.name))
+    assert not proved_by(queue, job("18", queue.name))
+
+
+def job(id: str, queue: str | None) -> Running:
+    return Running("one", 1, "node", "boot", 1, 1.0, id, 1.0, queue)
+
+
+def test_the_queue_that_has_a_job_alone_proves_that_it_is_over(
+    command: Commands, tmp_path: Path
+) -> None:
+    command("squeue", "echo '18|RUNNING'")
+    command("scontrol", "echo 'ClusterName = big'")
+    queue, me = BatchQueue(QueueCluster(kind="slurm", poll=0.05), tmp_path), getpass.getuser()
+    assert queue.name == f"slurm/big/{me}"
+    others = (f"slurm/small/{me}", "slurm/big/somebody", f"pbs/big/{me}", None)
+    assert not any(proved_by(queue, job("17", each)) for each in others)
+    assert proved_by(queue, job("17", f"slurm/big/{me}"))
+
+
+def test_a_queue_that_does_not_say_which_it_is_proves_nothing_until_it_does(
+    command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "CAUSE_SECONDS", 0.5)
+    command("squeue", "exit 0")
+    command("scontrol", "exit 1")
+    queue = BatchQueue(QueueCluster(kind="slurm", poll=0.05), tmp_path)
+    mine = job("17", f"slurm/big/{getpass.getuser()}")
+    assert queue.name is None
+    assert "LEADLINE_JOB_QUEUE" not in queue.script("m", "t", "n")
+    assert not proved_by(queue, mine)
+    command("scontrol", "echo 'ClusterName = big'")
+    assert proved_by(queue, mine)
 
 
 def test_what_a_person_told_dask_jobqueue_changes_no_job(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS, JobState, clock
+from leadline.tasks.compute.processes import host
 from leadline.tasks.compute.profile import Profile
 from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.errors import SpecError
@@ -25,6 +27,13 @@ COMMAND = (
     "--death-timeout 60 --more 2"
 )
 BEGIN = "export LEADLINE_JOB_BEGAN=`date +%s`"
+WHICH = {
+    "scontrol": "AccountingStorageType   = none\nClusterName             = big\nCompleteWait = 0",
+    "qstat": "Server: big\n    server_state = Active\n    total_jobs = 12",
+    "qconf": "big",
+    "lsid": "IBM Spectrum LSF 10.1\n\nMy cluster name is big\nMy master name is head",
+}
+"""What each system prints where it is asked which one it is; the others have no name."""
 SCRIPTS = {
     "slurm": """\
 #SBATCH -J leadline
@@ -101,11 +110,29 @@ def settings(kind: str, **changes: Any) -> QueueCluster:
     return validated(QueueCluster, given, "cluster")
 
 
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Let each system tell its name; return what a job of one is told of its queue."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for name, words in WHICH.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat <<'END'\n{words}\nEND\n")
+        (tmp_path / name).chmod(0o755)
+
+    def told(kind: str) -> str:
+        name = host() if kind in ("oar", "htcondor") else "big"
+        return f"export LEADLINE_JOB_QUEUE={kind}/{name}/{getpass.getuser()}"
+
+    return told
+
+
 @pytest.mark.parametrize("kind", SCRIPTS)
-def test_a_calculation_is_asked_for_in_each_systems_words(kind: str, folder: Path) -> None:
+def test_a_calculation_is_asked_for_in_each_systems_words(
+    kind: str, folder: Path, queue: Callable[[str], str]
+) -> None:
     asked = settings(kind, prologue=["module load dft"], directives=["--exclusive"])
     script = BatchQueue(asked, folder).script("a.module", "tls://head:1", "w1", ["--more", "2"])
-    words = f"#!/usr/bin/env bash\n\n{SCRIPTS[kind]}\n{BEGIN}\nmodule load dft\n{COMMAND}\n"
+    first = f"{BEGIN}\n{queue(kind)}"
+    words = f"#!/usr/bin/env bash\n\n{SCRIPTS[kind]}\n{first}\nmodule load dft\n{COMMAND}\n"
     assert script == words
 
 
@@ -132,13 +159,13 @@ def test_chunks_of_one_node_go_wherever_there_is_room(folder: Path) -> None:
     assert "place=" not in BatchQueue(asked, folder).script("a.module", "tls://head:1", "w1")
 
 
-def test_htcondor_is_given_a_submit_file(folder: Path) -> None:
+def test_htcondor_is_given_a_submit_file(folder: Path, queue: Callable[[str], str]) -> None:
     need = {**NEED, "nodes": 1}
     asked = settings("htcondor", queue=None, resources=need, directives=["rank = Memory"])
     script = BatchQueue(asked, folder).script("a.module", "tls://head:1", "w1", ["--more", "2"])
     lines = script.splitlines()
     assert lines[0] == "#!/usr/bin/env condor_submit"
-    assert f"Arguments = \"-c '{BEGIN}; {COMMAND}'\"" in lines
+    assert f"Arguments = \"-c '{BEGIN}; {queue('htcondor')}; {COMMAND}'\"" in lines
     assert {
         "request_cpus = 32",
         "request_memory = 65536MB",

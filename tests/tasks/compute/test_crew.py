@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from leadline.tasks.compute import processes
 from leadline.tasks.compute.batch_queue import BatchQueue
-from leadline.tasks.compute.crew import STILLBORN, Crew
+from leadline.tasks.compute.crew import STILLBORN, Crew, clear_left_over
 from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.compute.roster import WALLTIME, Hand, Roster
 from leadline.tasks.errors import ComputeError
@@ -22,7 +25,7 @@ class Pbs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._command(
+        self.command(
             "qsub",
             f"""
             cd {folder}; n=$(($(cat count) + 1))
@@ -30,8 +33,8 @@ class Pbs:
             echo $n > count; echo $n.head
         """,
         )
-        self._command("qstat", f"cat {folder}/listing")
-        self._command("qdel", "exit 0")
+        self.command("qstat", f"cat {folder}/listing")
+        self.command("qdel", "exit 0")
         (folder / "count").write_text("0")
         self.all_end()
 
@@ -43,7 +46,8 @@ class Pbs:
     def all_end(self) -> None:
         (self._folder / "listing").write_text("")
 
-    def _command(self, name: str, lines: str) -> None:
+    def command(self, name: str, lines: str) -> None:
+        """Write a command of it."""
         file = self._folder / name
         file.write_text(f"#!/bin/sh\n{lines}\n")
         file.chmod(0o755)
@@ -105,6 +109,25 @@ def test_a_job_whose_worker_came_was_no_failure_whatever_it_calls_itself(
         working.roster.give_back(hand)
         pbs.all_end()
         working.roster.remove_worker(None, address)
+
+
+def test_the_job_of_a_dead_driver_is_cancelled_in_its_own_queue_alone(
+    pbs: Pbs, tmp_path: Path
+) -> None:
+    pbs.command("qstat", "echo Server: big")
+    pbs.command("qdel", f'echo "$@" >> {tmp_path}/cancelled')
+    queue = BatchQueue(QueueCluster(kind="pbs"), tmp_path)
+    dead = f"{processes.host()}/another-boot/1/1.00/token"
+    of = {"1": queue.name, "2": f"pbs/small/{getpass.getuser()}", "3": None}
+    for job, name in of.items():
+        record = {"queue": name, "job": job, "owner": dead}
+        (tmp_path / f"job-{job}.json").write_text(json.dumps(record))
+    (tmp_path / "job-4.json").write_text(json.dumps({"system": "pbs", "job": "4", "owner": dead}))
+    clear_left_over(queue)
+    assert (tmp_path / "cancelled").read_text() == "1\n"
+    assert {each.name for each in tmp_path.glob("job-*.json")} == {
+        f"job-{n}.json" for n in (2, 3, 4)
+    }
 
 
 def test_who_waits_is_told_when_jobs_can_no_longer_be_written_down(

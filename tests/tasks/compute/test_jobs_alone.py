@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +21,10 @@ from leadline.tasks.compute.attempt_files import (
     is_signed_off,
     sign_off,
     take_turn,
+    turns,
     write_result,
 )
-from leadline.tasks.compute.batch_job import JOB, run
+from leadline.tasks.compute.batch_job import JOB, Submission, run, submitted
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.dispatcher import sign_off_by_word
 from leadline.tasks.compute.job_dispatcher import JobDispatcher
@@ -41,6 +43,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "listing").touch()
     lines = {
         "squeue": f"cat {folder}/listing",
+        "scontrol": "echo ClusterName = big",
         "sbatch": f"[ -f {folder}/full ] && echo no more jobs >&2 && exit 1\n"
         f"echo '17|PENDING' >> {folder}/listing; echo Submitted batch job 17",
         "scancel": "exit 0",
@@ -62,11 +65,13 @@ def elsewhere(ask: Asking) -> Request:
     """Give a calculation whose engine runs on another host."""
     request = ask()
     here = asdict(Running.here(request))
-    running = Running(**{**here, "host": "node17", "boot": "another", "job": "17"})
+    queue = f"slurm/big/{getpass.getuser()}"
+    there = {"host": "node17", "boot": "another", "job": "17", "queue": queue}
+    running = Running(**{**here, **there})
     directory = attempt_folder(Path(request.folder), 1)
     directory.mkdir(parents=True)
     take_turn(request, running)
-    (directory / JOB).write_text(json.dumps({"system": "slurm", "job": "17"}))
+    Submission("slurm", "17", queue).note(directory)
     return request
 
 
@@ -102,6 +107,26 @@ def test_the_end_of_a_job_is_the_end_of_an_engine_that_no_longer_beats(
     assert result.failure is not None
     assert result.failure.reason == "worker-lost"
     assert is_signed_off(Path(elsewhere.folder), 1)
+
+
+@pytest.mark.parametrize("queue", ["slurm/small/me", None])
+def test_a_job_of_another_queue_or_of_none_that_is_known_is_left_to_its_own(
+    dispatcher: JobDispatcher, elsewhere: Request, queue: str | None
+) -> None:
+    Submission("slurm", "17", queue).note(attempt_folder(Path(elsewhere.folder), 1))
+    assert taken_up(dispatcher, elsewhere) is None
+    assert not is_signed_off(Path(elsewhere.folder), 1)
+
+
+def test_records_that_name_no_queue_are_read(elsewhere: Request) -> None:
+    folder = Path(elsewhere.folder)
+    before = json.loads((folder / "turns" / "1").read_text())
+    del before["queue"]
+    (folder / "turns" / "1").write_text(json.dumps(before))
+    (attempt_folder(folder, 1) / JOB).write_text(json.dumps({"system": "slurm", "job": "17"}))
+    (running,) = turns(folder)
+    assert (running.job, running.queue) == ("17", None)
+    assert submitted(folder, 1) == Submission("slurm", "17", None)
 
 
 def test_a_queues_word_signs_nothing_off_while_its_counter_rises_or_nobody_waits_to_see_it(
