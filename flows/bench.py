@@ -32,12 +32,15 @@ from leadline.tasks.candidates.magnetism import MagneticSource, Magnetism
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.candidates.table import source
 from leadline.tasks.compute.cluster import Cluster, open_cluster
+from leadline.tasks.compute.estimates import Measured
 from leadline.tasks.compute.profile import Profile, load_profile
+from leadline.tasks.compute.right_sizing import RightSizing, Rule
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.table import engine
 from leadline.tasks.errors import SpecError
 from leadline.tasks.judge import Judge
 from leadline.tasks.learn import LearnSettings
+from leadline.tasks.needs import Sizes, measured_in
 from leadline.tasks.problem import Problem
 from leadline.tasks.propose import ProposeSettings
 from leadline.tasks.recipes.recipe import Recipe
@@ -116,6 +119,19 @@ class Parts:
     def stop(self) -> Limits:
         """The campaign's own stop rules."""
         return Limits(**self.spec.stop.model_dump())
+
+    @property
+    def rules(self) -> RightSizing:
+        """How the requests of batch jobs follow what is predicted."""
+        asked = self.spec.compute.right_sizing
+        walltime = Rule(**asked.walltime.model_dump()) if asked.walltime else None
+        memory = Rule(**asked.memory.model_dump()) if asked.memory else None
+        return RightSizing(walltime, memory)
+
+    def measured(self, store: Store, sizes: Sizes) -> Iterator[Measured]:
+        """Yield what calculations of this engine and recipe took, this campaign's and others'."""
+        plain = {"name": self.recipe.name, "settings": self.recipe.settings.model_dump(mode="json")}
+        return measured_in(store, sizes, self.fingerprint, plain)
 
     @property
     def learning(self) -> LearnSettings:
@@ -240,7 +256,9 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
             time_limit=None if limit is None else limit * 3600,
             keep=spec.compute.keep,
             judge=Judge(store) if parts.recipe.relaxes_cell else None,
+            rules=parts.rules,
         )
+        desk.estimates.note_all(parts.measured(store, desk.sizes))
         built = {**file.report.to_plain(), "descriptor": reason}
         store.log(spec.name, "pool.built", file.sha256, built)
         yield Bench(

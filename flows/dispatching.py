@@ -13,7 +13,7 @@ from leadline.flows.steps import calculation_task
 from leadline.flows.watching import Watcher
 from leadline.tasks.calculate import Desk, Outcome
 from leadline.tasks.errors import ComputeError
-from leadline.tasks.store.records import Calculation, CalculationState
+from leadline.tasks.store.records import Calculation
 
 POLL = 0.2
 """Seconds between two looks at whether to stop."""
@@ -38,6 +38,7 @@ class Dispatching:
     ) -> None:
         self.desk, self.slots, self.limits, self.watcher = desk, slots, limits, watcher
         self.allowed, self.given_up = allowed, given_up
+        limits.outlook = self._seconds_of_next
         self._lost = 0
         self.waiting: deque[tuple[Calculation, str]] = deque()
         self.running: dict[str, PrefectFuture[None]] = {}
@@ -106,6 +107,9 @@ class Dispatching:
     def _may_start(self) -> bool:
         return not self.watcher.stop_requested and self.limits.room() != 0 and self.allowed()
 
+    def _seconds_of_next(self) -> float:
+        return self.desk.expects(self.waiting[0][0] if self.waiting else None)
+
     def _has_slot(self) -> bool:
         return len(self.running) < self.slots
 
@@ -136,5 +140,3 @@ class Dispatching:
         record = outcome.calculation
         if outcome.waiting:
             self.stuck[record.id] = outcome.waiting
-        if outcome.state is CalculationState.DONE:
-            self.limits.durations.append(float(record.times.get("wall", 0.0)))

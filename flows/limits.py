@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from statistics import median
 
 from leadline.tasks.errors import InputError
 from leadline.tasks.report.formatting import counted
-
-MARGIN = 1.5
-"""A calculation is taken to need this many times the median of the finished ones."""
 
 
 @dataclass
@@ -26,6 +23,8 @@ class RunLimits:
         Wall time after which this run shall have ended, or None.
     detaches
         Whether what was started goes on after this run, as batch jobs do.
+    outlook
+        Says how many seconds the next calculation may take; 0 while nothing is known.
     """
 
     calculations: int | None = None
@@ -33,7 +32,7 @@ class RunLimits:
     detaches: bool = False
     started: int = 0
     begun: float = field(default_factory=time.monotonic)
-    durations: list[float] = field(default_factory=list)
+    outlook: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
         """Refuse a time in which nothing can be done.
@@ -73,6 +72,4 @@ class RunLimits:
         return (self.hours or 0.0) * 3600 - (time.monotonic() - self.begun)
 
     def _expected(self) -> float:
-        if self.detaches or not self.durations:
-            return 0.0
-        return MARGIN * median(self.durations)
+        return 0.0 if self.detaches else self.outlook()

@@ -76,7 +76,6 @@ class Loop:
         limits.detaches = bench.cluster.outlives_limits
         bench.cluster.leave_when(lambda: watcher.stop_requested or limits.over)
         self.after_assessing: Callable[[], None] = lambda: None
-        bench.desk.durations.note_all(self.book.durations)
         if bench.desk.judge is not None:
             bench.desk.judge.remembers(self.book.answers)
 

@@ -17,7 +17,7 @@ from leadline.flows.spec_objective import HullObjective, Objective
 from leadline.flows.spec_section import Section
 from leadline.surrogate.errors import SurrogateError
 from leadline.tasks.errors import SpecError
-from leadline.tasks.quantities import Hours
+from leadline.tasks.quantities import Bytes, Hours, Seconds
 from leadline.tasks.settings import unkeepable
 
 FORMAT = 1
@@ -165,6 +165,37 @@ class AcquisitionSpec(Section):
         return self
 
 
+class WalltimeSizing(Section):
+    """How the walltime of batch jobs follows what is predicted."""
+
+    margin: float = Field(default=1.5, ge=1, le=100, description="factor on the prediction")
+    after: int = Field(
+        default=5, ge=1, description="finished calculations from which a prediction is trusted"
+    )
+    least: Seconds = Field(
+        default=600.0, ge=1, description="seconds that a calculation is given at least"
+    )
+
+
+class MemorySizing(Section):
+    """How the memory of batch jobs follows what is predicted."""
+
+    margin: float = Field(default=1.5, ge=1, le=100, description="factor on the prediction")
+    after: int = Field(
+        default=5, ge=1, description="finished calculations from which a prediction is trusted"
+    )
+    least: Bytes = Field(
+        default=1e9, ge=1e6, description="bytes that a calculation is given at least"
+    )
+
+
+class RightSizingSpec(Section):
+    """What batch jobs ask for; without a part, all that the profile says of it."""
+
+    walltime: WalltimeSizing | None = Field(default=None, description="lets walltime follow")
+    memory: MemorySizing | None = Field(default=None, description="lets memory follow")
+
+
 class ComputeSpec(Section):
     """Where calculations run; the machine itself is described by a profile."""
 
@@ -191,6 +222,7 @@ class ComputeSpec(Section):
     keep: Literal["all", "failed", "none"] = Field(
         default="failed", description="raw files of which calculations stay"
     )
+    right_sizing: RightSizingSpec = Field(default_factory=RightSizingSpec)
 
 
 class StoreSpec(Section):

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,20 @@ from leadline.tasks.compute.dispatcher import (
     see_to_end,
     sign_off_by_word,
 )
-from leadline.tasks.compute.durations import Durations
+from leadline.tasks.compute.estimates import Estimates
 from leadline.tasks.compute.job_dispatcher import DetachedError
+from leadline.tasks.compute.right_sizing import (
+    Need,
+    RightSizing,
+    is_own_doing,
+    more_in_words,
+    need_of,
+)
+from leadline.tasks.engines.compute import cores_of
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.judge import Judge
+from leadline.tasks.needs import Sizes, measured
 from leadline.tasks.plausible import plausible_energies
 from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.recipes.relax import NOT_RELAXED
@@ -90,8 +100,10 @@ class Desk:
         Says what became of a relaxed structure; None where nothing relaxes.
     elements
         Energies of the elements that this engine gave so far, eV/atom.
-    durations
-        How long calculations took so far.
+    estimates
+        What calculations take, from those that have ended.
+    rules
+        How the requests of batch jobs follow them.
     """
 
     store: Store
@@ -106,8 +118,14 @@ class Desk:
     keep: str = "failed"
     judge: Judge | None = None
     elements: dict[str, float] = field(default_factory=dict)
-    durations: Durations = field(default_factory=Durations)
+    estimates: Estimates = field(default_factory=Estimates)
+    rules: RightSizing = field(default_factory=RightSizing)
     watch: Watch = field(default_factory=Watch)
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """Sizes of cells, as estimates count them."""
+        return Sizes(self.engine)
 
     def carry(self, calculation: str, cancelled: Callable[[], bool]) -> Outcome:
         """Carry one calculation to an end, through as many attempts as it takes.
@@ -119,10 +137,12 @@ class Desk:
         WriteError
             If the folder of calculations takes no more files; the campaign must rest.
         """
-        before = len(self._stored(calculation).attempts)
+        begun = self._stored(calculation)
         while True:
             record, waiting = self._stored(calculation), ""
             if record.state in (CalculationState.DONE, CalculationState.QUARANTINED):
+                if begun.state is not record.state:
+                    self._learn_from(record)
                 return Outcome(record)
             # Who shares the calculation may be first at any step: then its word stands.
             try:
@@ -132,7 +152,7 @@ class Desk:
             except DetachedError as leaving:
                 return Outcome(self._stored(calculation), str(leaving), detached=True)
             record = self._stored(calculation)
-            waiting = waiting or self._never_starts(record.attempts[before:])
+            waiting = waiting or self._never_starts(record.attempts[len(begun.attempts) :])
             if waiting or cancelled():
                 return Outcome(record, waiting)
             with suppress(ConflictError):
@@ -180,13 +200,34 @@ class Desk:
             take_in(self.store, self.judge, record, attempt.number, last.result)
             return ""
         request = self._request(record, attempt, standing)
-        sites = len(request.structure["species"])
-        needed = self.durations.expected(sites)
-        with self.dispatcher.run(request, cancelled, needed=needed) as result:
+        need = self._need(request.structure, record.attempts)
+        with self.dispatcher.run(request, cancelled, need=need) as result:
             take_in(self.store, self.judge, record, attempt.number, result)
-        if result.complete:
-            self.durations.note(sites, float(result.times.get("wall", 0.0)))
         return ""
+
+    def expects(self, record: Calculation | None) -> float:
+        """Return the seconds that a calculation may take, or the usual one; 0 if unknown."""
+        structure = self.store.structure(record.structure) if record else None
+        if record is not None and structure is not None:
+            return self._need(structure.structure, record.attempts).seconds
+        cores = cores_of(self.engine.site.model_dump())
+        cell = self.estimates.usual_size(cores)
+        return need_of(self.rules, self.estimates, cell, cores).seconds
+
+    def _need(self, structure: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> Need:
+        cell, cores = self.sizes.of(structure), self._cores(structure)
+        return need_of(self.rules, self.estimates, cell, cores, attempts)
+
+    def _cores(self, structure: Mapping[str, Any]) -> int:
+        site = self.dispatcher.site_for(self.engine.name, len(structure["species"]))
+        return cores_of((site or self.engine.site).model_dump())
+
+    def _learn_from(self, record: Calculation) -> None:
+        """Take in what a calculation took that has ended; what was set aside took nothing."""
+        structure = self.store.structure(record.structure)
+        found = measured(record, self.sizes.of(structure.structure)) if structure else None
+        if found is not None and record.state is CalculationState.DONE:
+            self.estimates.note(found)
 
     def _settled(self, folder: Path, cancelled: Callable[[], bool]) -> Standing:
         """Look once whatever may be alive has ended; it is left to finish."""
@@ -289,7 +330,8 @@ class Desk:
             return {}, "first attempt"
         changed = dict(record.attempts[-1].changes)
         if failure.kind is not FailureKind.PHYSICS:
-            return changed, f"again as it was, after {failure.reason}"
+            more = more_in_words(record.attempts[-1])
+            return changed, more or f"again as it was, after {failure.reason}"
         remedy = self._remedy(record, failure)
         how = "changed" if remedy else "continued"
         return {**changed, **(remedy or {})}, f"{how}, after {failure.reason}"
@@ -337,12 +379,16 @@ def _times_failed_by(record: Calculation, reason: str) -> int:
 
 
 def _lost_in_a_row(record: Calculation) -> int:
-    """Return how many engines in a row were lost; where none started, none was."""
+    """Return how many engines in a row were lost; where none started, none was.
+
+    Nor was one that a request of ours gave too little: its next attempt asks for more.
+    """
     lost = 0
     for attempt in reversed(record.attempts):
         if _kind(attempt) != FailureKind.REMOTE:
             break
-        lost += attempt.failure is not None and attempt.failure["reason"] not in IDLE
+        idle = attempt.failure is not None and attempt.failure["reason"] in IDLE
+        lost += not (idle or is_own_doing(attempt))
     return lost
 
 

@@ -93,6 +93,8 @@ class Request:
         job has less time left than a calculation may take.
     keep
         Which raw files stay: ``all``, ``failed`` or ``none``.
+    asked
+        What the batch job around it asked for, for the record.
     """
 
     calculation: str
@@ -108,6 +110,7 @@ class Request:
     time_limit: float | None = None
     limited_by: str = "time-limit"
     keep: str = "failed"
+    asked: Mapping[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -158,6 +161,8 @@ class Result:
     continued_from
         ``attempt`` and ``step`` whose geometry this attempt began with, or None
         where it began at the start.
+    asked
+        What the request said of its batch job.
     """
 
     calculation: str
@@ -177,6 +182,7 @@ class Result:
     files: tuple[str, ...] = ()
     used: Mapping[str, float] = field(default_factory=dict)
     continued_from: Mapping[str, int] | None = None
+    asked: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:

@@ -5,7 +5,7 @@ Nothing here is kept between runs; a resumed driver reads it all again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from leadline.tasks.answers import Answer, Answers, answer
@@ -108,14 +108,6 @@ class Notebook:
     def picks(self) -> list[Proposal]:
         """Proposals that count against the budget: all but references and imports."""
         return [each for each in self.proposals if each.why["share"] not in FREE]
-
-    @property
-    def durations(self) -> Iterator[tuple[int, float]]:
-        """Atoms and engine's seconds of each calculation that is done."""
-        for each in self.calculations.values():
-            asked = self.structures.get(each.structure)
-            if each.state is CalculationState.DONE and asked is not None:
-                yield asked.sites, float(each.times.get("wall", 0.0))
 
     @property
     def unlinked(self) -> list[Proposal]:

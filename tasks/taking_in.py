@@ -41,14 +41,7 @@ def take_in(
             FailureKind.PHYSICS, "unconverged", "the engine ended without converging"
         )
         state = ENDS.get(failure.kind, CalculationState.FAILED)
-        store.fail(
-            record.id,
-            attempt,
-            failure,
-            state,
-            times=result.times,
-            continued_from=result.continued_from,
-        )
+        store.fail(record.id, attempt, failure, state, result)
         return
     try:
         with store.step():
@@ -59,4 +52,4 @@ def take_in(
             store.finish(record.id, attempt, result)
     except RecordTooLargeError as error:
         failure = Failure(FailureKind.PHYSICS, TOO_LARGE, f"its answer stays in its file: {error}")
-        store.fail(record.id, attempt, failure, CalculationState.FAILED, times=result.times)
+        store.fail(record.id, attempt, failure, CalculationState.FAILED, result)

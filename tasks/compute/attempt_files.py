@@ -9,6 +9,7 @@
         └── attempt-N/
             ├── running.json    who runs it: the same words as its turn
             ├── heartbeat       a counter that its guardian raises
+            ├── memory          of its engine at the peak, bytes, while it runs
             ├── stop            asks its guardian to end it
             ├── result.json     what came out, by a rename
             └── ended.json      its guardian's word that nothing of it is alive
@@ -33,7 +34,7 @@ from typing import Any
 
 from leadline.tasks.calculation import Request, Result
 from leadline.tasks.compute import processes
-from leadline.tasks.engines.compute import batch_job, job_queue
+from leadline.tasks.engines.compute import MEMORY, batch_job, job_queue
 from leadline.tasks.errors import ComputeError
 
 HEARTBEAT_SECONDS = 10.0
@@ -145,6 +146,17 @@ def read_result(folder: Path, attempt: int) -> Result | None:
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def used_until_lost(folder: Path, attempt: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the times and the memory of an attempt that left no result, as far as they are known.
+
+    Its guardian counted to its end, and the memory of its engine was written down now and then.
+    """
+    directory = attempt_folder(folder, attempt)
+    beats, memory = (_number_in(directory / name) for name in ("heartbeat", MEMORY))
+    wall = {"wall": (beats - 1) * HEARTBEAT_SECONDS} if beats and beats > 1 else {}
+    return wall, {"memory": memory} if memory else {}
 
 
 def write_result(result: Result, directory: Path) -> None:
@@ -259,6 +271,14 @@ def _running(plain: dict[str, Any]) -> Running:
     if not all(isinstance(each, str) for each in words):
         raise ValueError("a word is none")
     return read
+
+
+def _number_in(file: Path) -> float | None:
+    try:
+        number = float(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _link_once(path: Path, words: str) -> bool:

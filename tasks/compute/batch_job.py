@@ -62,6 +62,15 @@ def submitted(folder: Path, attempt: int) -> Submission | None:
         return None
 
 
+def asked_for(folder: Path, attempt: int) -> dict[str, float]:
+    """Return what the job of an attempt asked for, as its request says; or nothing."""
+    try:
+        request = json.loads((attempt_folder(folder, attempt) / REQUEST).read_text("utf-8"))
+        return {str(name): float(value) for name, value in request["asked"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def run(folder: Path, attempt: int) -> str:
     """Run an attempt from its request; return why no engine was started, if none was.
 

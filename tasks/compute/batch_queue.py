@@ -25,13 +25,15 @@ import yaml
 from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS, JobState, Said
 from leadline.tasks.compute.environment import for_commands
 from leadline.tasks.compute.processes import host
-from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.queue_settings import QueueCluster, Resources
 from leadline.tasks.engines.compute import JOB_BEGAN, JOB_QUEUE
 from leadline.tasks.errors import ComputeError
 
 GONE = Said(JobState.ENDED, "no longer in the queue")
 ANSWER_SECONDS = 60.0
 """How long a batch system has to answer."""
+CAUSE_SECONDS = 30.0
+"""How long it has to say what became of a job."""
 _BEGIN = f"export {JOB_BEGAN}=`date +%s`"
 """First line of each job; by backticks, as HTCondor reads ``$(...)`` as a macro of its own."""
 _STRANGE = re.compile(r"[^\w.@-]")
@@ -78,19 +80,36 @@ class BatchQueue:
             self._name = "/".join(_STRANGE.sub("_", each) for each in words)
         return self._name
 
-    def script(self, module: str, target: str, name: str, options: Sequence[str] = ()) -> str:
-        """Return the script of a job that runs ``python -m module target --name name …``."""
-        return str(self._job(module, target, name, options).job_script())
+    def script(
+        self,
+        module: str,
+        target: str,
+        name: str,
+        options: Sequence[str] = (),
+        resources: Resources | None = None,
+    ) -> str:
+        """Return the script of a job that runs ``python -m module target --name name …``.
 
-    def submit(self, module: str, target: str, name: str, options: Sequence[str] = ()) -> str:
-        """Submit a job that runs a module, and return its id.
+        It asks for ``resources``, or for those of the settings.
+        """
+        return str(self._job(module, target, name, options, resources).job_script())
+
+    def submit(
+        self,
+        module: str,
+        target: str,
+        name: str,
+        options: Sequence[str] = (),
+        resources: Resources | None = None,
+    ) -> str:
+        """Submit the job of such a script, and return its id.
 
         Raises
         ------
         ComputeError
             If the system refuses it, in its own words, or does not answer.
         """
-        job = self._job(module, target, name, options)
+        job = self._job(module, target, name, options, resources)
         try:
             asyncio.run(job.start())
         except (RuntimeError, ValueError, OSError) as error:
@@ -132,6 +151,16 @@ class BatchQueue:
                 return self._listed[id]
             return GONE if self._looked > since + self.settings.poll else None
 
+    def last_word(self, id: str) -> Said | None:
+        """Return what the system says of a job once it is over; None if it says nothing in time."""
+        deadline = time.monotonic() + CAUSE_SECONDS
+        while time.monotonic() < deadline:
+            said = self.said(id)
+            if said is not None and said.state is JobState.ENDED:
+                return said
+            time.sleep(1.0)
+        return None
+
     def _cluster(self) -> str | None:
         """Return the name of the cluster or server that answers here, if it tells one."""
         if not self._system.which:
@@ -160,8 +189,16 @@ class BatchQueue:
         empty = any(words in done.stderr for words in _EMPTY)
         return done.stdout if done.returncode == 0 or empty else None
 
-    def _job(self, module: str, target: str, name: str, options: Sequence[str]) -> Any:
-        settings = self.settings
+    def _job(
+        self,
+        module: str,
+        target: str,
+        name: str,
+        options: Sequence[str],
+        resources: Resources | None,
+    ) -> Any:
+        asked = {"resources": resources or self.settings.resources}
+        settings = self.settings.model_copy(update=asked)
         queue = {"queue": settings.queue} if settings.kind != "htcondor" else {}
         named = [f"export {JOB_QUEUE}={self.name}"] if self.name else []
         return self._job_class(

@@ -18,6 +18,7 @@ from threading import Event, Thread
 
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import JobState
+from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.compute.roster import Roster
 from leadline.tasks.errors import ComputeError
 from leadline.tasks.store.owner import is_gone, this_process
@@ -40,7 +41,7 @@ class Crew:
     roster
         Who of them has come.
     submit
-        Submits a job whose worker has the given name, and returns its id.
+        Submits a job whose worker has the given name, for such calculations, and returns its id.
     dismiss
         Ends a worker by its address.
     """
@@ -49,7 +50,7 @@ class Crew:
         self,
         queue: BatchQueue,
         roster: Roster,
-        submit: Callable[[str], str],
+        submit: Callable[[str, Need], str],
         dismiss: Callable[[str], None],
     ) -> None:
         self._queue, self._roster = queue, roster
@@ -110,7 +111,7 @@ class Crew:
     def _hire(self) -> None:
         """Submit one more job; a queue that takes no more for now is no trouble while some work."""
         try:
-            job = self._submit(f"leadline-{next(self._numbers)}")
+            job = self._submit(f"leadline-{next(self._numbers)}", self._roster.need)
         except ComputeError:
             if self._jobs:
                 return

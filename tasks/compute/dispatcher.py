@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from types import MappingProxyType
 from typing import Protocol
 
 import distributed
@@ -23,11 +24,19 @@ from leadline.tasks.compute.attempt import (
     take_over,
     wait_for_result,
 )
-from leadline.tasks.compute.attempt_files import Running, ask_to_stop, attempt_folder, sign_off
-from leadline.tasks.compute.batch_queue import BatchQueue
-from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
+from leadline.tasks.compute.attempt_files import (
+    Running,
+    ask_to_stop,
+    attempt_folder,
+    sign_off,
+    used_until_lost,
+)
+from leadline.tasks.compute.batch_queue import CAUSE_SECONDS, BatchQueue
+from leadline.tasks.compute.batch_systems import CAUSES, JobState
+from leadline.tasks.compute.right_sizing import ANY, Need
 from leadline.tasks.compute.roster import Hand, Roster
 from leadline.tasks.compute.worker import run_calculation
+from leadline.tasks.engines.engine import EngineSite
 
 NOT_STARTED, REFUSED = "not-started", "start-refused"
 WORKER_LOST, KILLED = "worker-lost", "killed"
@@ -40,9 +49,6 @@ STOP_SECONDS = 10.0
 FOLDER_POLL = 0.2
 """Seconds between two looks at the folder of a calculation whose worker was lost."""
 
-
-CAUSE_SECONDS = 30.0
-"""How long a batch system has to say what became of a job."""
 GONE_SECONDS = 5.0
 """How long Dask has to notice that the worker of a task is gone."""
 
@@ -75,7 +81,7 @@ class Dispatcher:
         request: Request,
         cancelled: Callable[[], bool],
         poll: float = 0.2,
-        needed: float = 0.0,
+        need: Need = ANY,
     ) -> Iterator[Result]:
         """Run one attempt and give its result; the Dask future is held until the block ends.
 
@@ -90,8 +96,8 @@ class Dispatcher:
             Asked every ``poll`` seconds; once it says True the engine is ended.
         poll
             Seconds.
-        needed
-            Seconds that it will take: the batch job that it goes to has as many left.
+        need
+            What it is thought to need: the batch job that it goes to has as much.
 
         Returns
         -------
@@ -102,10 +108,12 @@ class Dispatcher:
             ``worker-error`` (configuration). After the remote ones only
             :func:`inspect` says whether the next attempt may start.
         """
-        hand = self._roster.take(needed, cancelled, poll) if self._roster else None
+        hand = self._roster.take(need, cancelled, poll) if self._roster else None
         if self._roster and hand is None:
             yield _failed(request, FailureKind.CANCELLED, "stopped", "it was stopped in the queue")
             return
+        if self._roster and hand:
+            request = replace(request, asked=need.asked(hand.resources, self._roster.full))
         future = self._client.submit(
             run_calculation,
             request.to_plain(),
@@ -130,6 +138,9 @@ class Dispatcher:
     ) -> Iterator[Result | None]:
         """Give nothing: no task of an earlier driver is left."""
         yield None
+
+    def site_for(self, engine: str, sites: int) -> None:
+        """Return None: all cells have the same."""
 
     @property
     def sees_queue(self) -> bool:
@@ -173,7 +184,7 @@ class Dispatcher:
             return result
         folder, watch = Path(request.folder), Watch()
         watch.look(folder)
-        said = self._said_at_last(hand.job)
+        said = self._queue.last_word(hand.job) if self._queue else None
         if said is None:
             return result
         over = f"batch job {hand.job} is over: {said.word}"
@@ -181,16 +192,6 @@ class Dispatcher:
         words = f"{failure.message}; batch job {hand.job}: {said.word}"
         reason = CAUSES.get(said.word, failure.reason)
         return replace(result, failure=Failure(failure.kind, reason, words))
-
-    def _said_at_last(self, job: str) -> Said | None:
-        """Return what the batch system says of a job that is over; None if it says nothing."""
-        deadline = time.monotonic() + CAUSE_SECONDS
-        while self._queue is not None and time.monotonic() < deadline:
-            said = self._queue.said(job)
-            if said is not None and said.state is JobState.ENDED:
-                return said
-            time.sleep(1.0)
-        return None
 
 
 class Dispatch(Protocol):
@@ -201,9 +202,12 @@ class Dispatch(Protocol):
         request: Request,
         cancelled: Callable[[], bool],
         poll: float = 0.2,
-        needed: float = 0.0,
+        need: Need = ANY,
     ) -> AbstractContextManager[Result]:
         """Run one attempt and give its result; see :meth:`Dispatcher.run`."""
+
+    def site_for(self, engine: str, sites: int) -> EngineSite | None:
+        """Return what the machine says of an engine for such a cell; None if all have the same."""
 
     def resume(
         self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
@@ -305,7 +309,8 @@ def _lost(request: Request, error: BaseException, cancelled: Callable[[], bool])
     started = request.attempt in standing.attempts
     if not started:
         give_up(folder, request.attempt)
-    return _failed(request, FailureKind.REMOTE, WORKER_LOST if started else NOT_STARTED, words)
+    reason = WORKER_LOST if started else NOT_STARTED
+    return traced(_failed(request, FailureKind.REMOTE, reason, words), folder)
 
 
 def _never() -> bool:
@@ -313,10 +318,24 @@ def _never() -> bool:
 
 
 def _failed(request: Request, kind: FailureKind, reason: str, words: str) -> Result:
-    return failed(request.calculation, request.attempt, kind, reason, words)
+    given = (request.calculation, request.attempt, kind, reason, words)
+    return failed(*given, asked=request.asked)
 
 
-def failed(calculation: str, attempt: int, kind: FailureKind, reason: str, words: str) -> Result:
+def failed(
+    calculation: str,
+    attempt: int,
+    kind: FailureKind,
+    reason: str,
+    words: str,
+    asked: Mapping[str, float] = MappingProxyType({}),
+) -> Result:
     """Return the result of an attempt that gave none."""
     failure = Failure(kind, reason, words)
-    return Result(calculation, attempt, converged=False, failure=failure)
+    return Result(calculation, attempt, converged=False, failure=failure, asked=dict(asked))
+
+
+def traced(result: Result, folder: Path) -> Result:
+    """Return the result of an attempt that was lost with what it had used until then."""
+    times, used = used_until_lost(folder, result.attempt)
+    return replace(result, times=times, used=used)

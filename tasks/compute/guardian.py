@@ -17,7 +17,7 @@ import socket
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,10 +33,13 @@ from leadline.tasks.compute.attempt_files import (
     read_result,
     sign_off,
     take_turn,
+    used_until_lost,
     write_result,
     write_whole,
 )
 from leadline.tasks.compute.engine_process import UNWRITTEN, run_engine
+from leadline.tasks.compute.out_of_memory import explained, kills
+from leadline.tasks.engines.compute import batch_job
 from leadline.tasks.engines.ended import tidy_after_end
 
 STOP_POLL_SECONDS = 0.25
@@ -54,6 +57,20 @@ class End:
 
     status: int
     because: Failure | None
+
+
+@dataclass(frozen=True)
+class Begun:
+    """When an attempt began, by two clocks, and what the kernel had killed for memory by then."""
+
+    time: float
+    clock: float
+    kills: int
+
+    def times(self) -> dict[str, float]:
+        """Return the times of an attempt that ends now."""
+        wall = time.monotonic() - self.clock
+        return {"start": self.time, "end": self.time + wall, "wall": wall}
 
 
 def guard(worker: socket.socket) -> NoReturn:
@@ -91,7 +108,7 @@ def _answer(request: Request, worker: socket.socket) -> dict[str, str]:
 
 def _guarded(request: Request, directory: Path, running: Running, worker: socket.socket) -> Result:
     """Run the engine, end all it started, settle what came out, and sign off."""
-    signals = _signals()
+    signals, begun = _signals(), Begun(running.time, time.monotonic(), kills())
     try:
         write_whole(directory / "running.json", json.dumps(asdict(running)))
         end = End(0, STOPPED)
@@ -99,7 +116,7 @@ def _guarded(request: Request, directory: Path, running: Running, worker: socket
             engine = _start_engine(request, directory, running, worker)
             end = _watch(engine, request, directory, worker, signals)
             log_engine(Path(request.folder), "end", running, engine)
-        result = _settled(request, directory, end)
+        result = _settled(request, directory, end, begun)
     except OSError as error:
         processes.end_descendants(grace=0)
         result = _failed(request, _unwritten(error))
@@ -175,12 +192,17 @@ def _too_long(request: Request) -> str:
     return f"not finished after the {request.time_limit:g} s that a calculation may take"
 
 
-def _settled(request: Request, directory: Path, end: End) -> Result:
+def _settled(request: Request, directory: Path, end: End, begun: Begun) -> Result:
     """Return what the engine wrote, or write why it wrote nothing whole."""
     result = read_result(Path(request.folder), request.attempt)
     if result is None or (end.because and not result.complete):
-        result = _failed(request, end.because or _why_nothing(end.status, directory))
+        why = end.because or explained(_why_nothing(end.status, directory), begun.kills)
+        used = used_until_lost(Path(request.folder), request.attempt)[1]
+        result = replace(_failed(request, why), times=begun.times(), used=used)
         tidy_after_end(request, directory)
+        write_result(result, directory)
+    elif result.failure and (why := explained(result.failure, begun.kills)) != result.failure:
+        result = replace(result, failure=why)
         write_result(result, directory)
     return result
 
@@ -206,9 +228,13 @@ def _last_words(log: Path) -> str:
 
 
 def _failed(request: Request, failure: Failure) -> Result:
-    where = {"host": processes.host(), "pid": os.getpid(), "job": None}
     return Result(
-        request.calculation, request.attempt, converged=False, where=where, failure=failure
+        request.calculation,
+        request.attempt,
+        converged=False,
+        where={"host": processes.host(), "pid": os.getpid(), "job": batch_job()},
+        failure=failure,
+        asked=request.asked,
     )
 
 

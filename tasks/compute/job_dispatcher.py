@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
-from leadline.tasks.calculation import FailureKind, Request, Result
+from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.compute.attempt import State, Watch, give_up, inspect, take_over
 from leadline.tasks.compute.attempt_files import (
     Running,
@@ -22,7 +23,7 @@ from leadline.tasks.compute.attempt_files import (
     attempt_folder,
     write_whole,
 )
-from leadline.tasks.compute.batch_job import REQUEST, Submission, submitted
+from leadline.tasks.compute.batch_job import REQUEST, Submission, asked_for, submitted
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
 from leadline.tasks.compute.dispatcher import (
@@ -33,7 +34,10 @@ from leadline.tasks.compute.dispatcher import (
     proved_by,
     see_to_end,
     sign_off_by_word,
+    traced,
 )
+from leadline.tasks.compute.queue_settings import Resources
+from leadline.tasks.compute.right_sizing import ANY, UNCLEAR, Need
 from leadline.tasks.errors import ComputeError, WriteError
 from leadline.tasks.writing import explained_writing
 
@@ -56,12 +60,15 @@ class Sent:
         Which one, and the folder of the calculation.
     job
         Id of the job.
+    asked
+        What it asked for.
     """
 
     calculation: str
     folder: Path
     attempt: int
     job: str
+    asked: Mapping[str, float]
     watch: Watch = field(default_factory=Watch)
 
     def left(self) -> Result | None:
@@ -84,7 +91,11 @@ class Sent:
             give_up(self.folder, self.attempt)
         reason = CAUSES.get(said.word, WORKER_LOST if started else NOT_STARTED)
         words = f"batch job {self.job} left no answer: {said.word}"
-        return failed(self.calculation, self.attempt, FailureKind.REMOTE, reason, words)
+        return traced(self.failed(FailureKind.REMOTE, reason, words), self.folder)
+
+    def failed(self, kind: FailureKind, reason: str, words: str) -> Result:
+        """Return the result of this attempt, which gave none."""
+        return failed(self.calculation, self.attempt, kind, reason, words, self.asked)
 
 
 class JobDispatcher:
@@ -101,11 +112,6 @@ class JobDispatcher:
         self.leaves: Callable[[], bool] = lambda: False
         """Says that the driver wants to end and to let its jobs go on."""
         self._submitting, self._under_way = Lock(), set[str]()
-        need = queue.settings.resources
-        self._options = [
-            *("--walltime", f"{need.walltime:.0f}"),
-            *("--margin", f"{queue.settings.margin:.0f}"),
-        ]
 
     @contextmanager
     def run(
@@ -113,9 +119,11 @@ class JobDispatcher:
         request: Request,
         cancelled: Callable[[], bool],
         poll: float = LOOK_SECONDS,
-        needed: float = 0.0,
+        need: Need = ANY,
     ) -> Iterator[Result]:
         """Submit one attempt and give its result; see :meth:`Dispatcher.run`.
+
+        Its job asks for what it needs, within what the profile gives.
 
         Raises
         ------
@@ -126,12 +134,14 @@ class JobDispatcher:
         WriteError
             If the folder of calculations takes no more files.
         """
-        folder = Path(request.folder)
+        folder, settings = Path(request.folder), self._queue.settings
+        resources = need.within(settings.resources, settings.margin)
+        request = replace(request, asked=need.asked(resources, settings.resources))
         directory = attempt_folder(folder, request.attempt)
         with explained_writing(directory):
             directory.mkdir(parents=True, exist_ok=True)
             write_whole(directory / REQUEST, json.dumps(request.to_plain()))
-        job = self._submitted(folder, request.attempt, cancelled, poll)
+        job = self._submitted(folder, request.attempt, resources, cancelled, poll)
         if job is None:
             words = "it was stopped while the queue took no more jobs"
             yield failed(
@@ -139,18 +149,23 @@ class JobDispatcher:
             )
             return
         self._note(directory, job)
-        yield self._end(Sent(request.calculation, folder, request.attempt, job), cancelled, poll)
+        sent = Sent(request.calculation, folder, request.attempt, job, request.asked)
+        yield self._end(sent, cancelled, poll)
 
     @contextmanager
     def resume(
         self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
     ) -> Iterator[Result | None]:
         """Take up the job of an earlier driver; None where the attempt has none in this queue."""
-        sent = submitted(folder, attempt)
-        if sent and sent.queue and sent.queue == self._known_name(cancelled):
-            yield self._end(Sent(calculation, folder, attempt, sent.job), cancelled, LOOK_SECONDS)
+        known = submitted(folder, attempt)
+        if known and known.queue and known.queue == self._known_name(cancelled):
+            sent = Sent(calculation, folder, attempt, known.job, asked_for(folder, attempt))
+            yield self._end(sent, cancelled, LOOK_SECONDS)
         else:
             yield None
+
+    def site_for(self, engine: str, sites: int) -> None:
+        """Return None: all cells have the same."""
 
     @property
     def sees_queue(self) -> bool:
@@ -170,17 +185,27 @@ class JobDispatcher:
         return name
 
     def _submitted(
-        self, folder: Path, attempt: int, cancelled: Callable[[], bool], poll: float
+        self,
+        folder: Path,
+        attempt: int,
+        resources: Resources,
+        cancelled: Callable[[], bool],
+        poll: float,
     ) -> str | None:
         """Submit a job, once the queue takes it; None if cancelled before.
 
         A queue that takes no more for now is no trouble while jobs of ours are under way.
         """
+        options = [
+            *("--walltime", f"{resources.walltime:.0f}"),
+            *("--margin", f"{self._queue.settings.margin:.0f}"),
+        ]
+        submit = partial(self._queue.submit, MODULE, str(folder), str(attempt), options, resources)
         while True:
             with self._submitting:
                 alone = not self._under_way
                 try:
-                    job = self._queue.submit(MODULE, str(folder), str(attempt), self._options)
+                    job = submit()
                 except ComputeError:
                     if alone and not (cancelled() or self.leaves()):
                         raise
@@ -217,7 +242,7 @@ class JobDispatcher:
             # The queue first, the folder second: an answer may land between the two looks.
             said = self._queue.said(sent.job)
             if (left := sent.left()) is not None:
-                return left
+                return self._explained(sent, left)
             if said is not None and said.state is JobState.ENDED:
                 return sent.over(said, cancelled)
             if cancelled():
@@ -226,6 +251,17 @@ class JobDispatcher:
                 words = f"batch job {sent.job} goes on; the next run takes in its answer"
                 raise DetachedError(words)
             time.sleep(poll)
+
+    def _explained(self, sent: Sent, left: Result) -> Result:
+        """Return what was left with the system's own word, where that says that memory ran out."""
+        failure = left.failure
+        if failure is None or failure.reason not in UNCLEAR:
+            return left
+        said = self._queue.last_word(sent.job)
+        if said is None or CAUSES.get(said.word) != "out-of-memory":
+            return left
+        words = f"{failure.message}; batch job {sent.job}: {said.word}"
+        return replace(left, failure=Failure(FailureKind.REMOTE, "out-of-memory", words))
 
     def _stopped(self, sent: Sent) -> Result:
         """Ask for the end of an engine, then of its job."""
@@ -239,7 +275,7 @@ class JobDispatcher:
             time.sleep(0.2)
         self._queue.cancel(sent.job)
         words = f"batch job {sent.job} was cancelled"
-        return failed(sent.calculation, sent.attempt, FailureKind.CANCELLED, "stopped", words)
+        return sent.failed(FailureKind.CANCELLED, "stopped", words)
 
 
 def open_jobs(queue: BatchQueue) -> JobDispatcher:

@@ -15,12 +15,15 @@ from distributed.utils import get_ip
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.crew import OWNER, Crew
 from leadline.tasks.compute.dispatcher import Dispatcher
-from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.queue_settings import QueueCluster, Resources
 from leadline.tasks.compute.queue_worker import CERTIFICATES
+from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.compute.roster import Roster
 from leadline.tasks.store.owner import this_process
 
 MODULE = "leadline.tasks.compute.queue_worker"
+SEVERAL = 4
+"""Calculations for which a worker's job asks for time, where it asks for less than it may."""
 JOBS = "batch-jobs"
 """Folder of what belongs to batch jobs, under that of the calculations."""
 
@@ -46,7 +49,7 @@ def queue_cluster(
     folder = root / JOBS
     folder.mkdir(parents=True, exist_ok=True)
     security = Security.temporary()
-    roster = Roster()
+    roster = Roster(settings.resources)
     with ExitStack() as stack:
         tls = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="tls-"))
         _write_certificates(security, Path(tls))
@@ -67,23 +70,32 @@ def queue_cluster(
             distributed.Client(scheduler, security=security, set_as_default=False)
         )
         queue = BatchQueue(settings, folder)
-        need = settings.resources
-        options = [
-            *("--tls", tls, "--walltime", f"{need.walltime:.0f}"),
-            *("--margin", f"{settings.margin:.0f}"),
-            *(("--interface", settings.interface) if settings.interface else ()),
-        ]
         address = scheduler.scheduler_address
+
+        def submit(name: str, need: Need) -> str:
+            asked = need.within(settings.resources, settings.margin, SEVERAL)
+            options = _options(settings, asked, tls)
+            return queue.submit(MODULE, address, name, options, asked)
+
         crew = Crew(
             queue,
             roster,
-            submit=lambda name: queue.submit(MODULE, address, name, options),
+            submit=submit,
             dismiss=lambda worker: client.loop.add_callback(
                 scheduler.scheduler.close_worker, worker
             ),
         )
         with crew.at_work():
             yield client, Dispatcher(client, roster=roster, queue=queue)
+
+
+def _options(settings: QueueCluster, asked: Resources, tls: str) -> list[str]:
+    """Return what a worker is told, which is what it tells the driver when it comes."""
+    return [
+        *("--tls", tls, "--walltime", f"{asked.walltime:.0f}", "--memory", f"{asked.memory:.0f}"),
+        *("--margin", f"{settings.margin:.0f}"),
+        *(("--interface", settings.interface) if settings.interface else ()),
+    ]
 
 
 def _write_certificates(security: Security, folder: Path) -> None:

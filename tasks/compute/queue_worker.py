@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ def orders(options: Namespace) -> dict[str, Any]:
     }
 
 
-def introduction(_: Worker) -> dict[str, Any]:
-    """Return what the driver is told: the job's id, and how long a calculation may take in it."""
-    return {"seconds": worker.seconds_left(), "job": batch_job() or ""}
+def introduction(given: Namespace, _: Worker) -> dict[str, Any]:
+    """Return what the driver is told: the job, how long a calculation may take, what was asked."""
+    asked = {"walltime": given.walltime, "memory": given.memory}
+    return {"seconds": worker.seconds_left(), "job": batch_job() or "", "asked": asked}
 
 
 def options(words: list[str]) -> Namespace:
@@ -48,7 +50,7 @@ def options(words: list[str]) -> Namespace:
     parser.add_argument("scheduler")
     for name in ("name", "tls", "interface", "local-directory"):
         parser.add_argument(f"--{name}")
-    for name in ("walltime", "margin", "death-timeout"):
+    for name in ("walltime", "margin", "memory", "death-timeout"):
         parser.add_argument(f"--{name}", type=float)
     return parser.parse_known_args(words)[0]
 
@@ -61,4 +63,4 @@ if __name__ == "__main__":
             "that driver and nodes share; name one under `calculations:` of the profile"
         )
     worker.ends_in(given.walltime - given.margin - job_age())
-    asyncio.run(serve(orders(given), {WALLTIME: introduction}))
+    asyncio.run(serve(orders(given), {WALLTIME: partial(introduction, given)}))

@@ -10,6 +10,7 @@ from pathlib import Path
 from leadline.tasks.calculation import Request, Result
 from leadline.tasks.compute.attempt_files import Running
 from leadline.tasks.compute.dispatcher import Dispatch
+from leadline.tasks.compute.right_sizing import ANY, Need
 from leadline.tasks.engines.engine import EngineSite
 
 
@@ -50,16 +51,22 @@ class SizedDispatcher:
         request: Request,
         cancelled: Callable[[], bool],
         poll: float = 0.2,
-        needed: float = 0.0,
+        need: Need = ANY,
     ) -> Iterator[Result]:
         """Run one attempt in its class; see :meth:`Dispatcher.run`."""
-        sites = len(request.structure["species"])
-        larger = [each for each in self._classes[1:] if sites > each.above]
-        chosen = larger[-1] if larger else self._classes[0]
+        chosen = self._class_of(len(request.structure["species"]))
         site = chosen.site(request.engine["name"]).model_dump(mode="json")
         sized = replace(request, site=site)
-        with chosen.dispatcher.run(sized, cancelled, poll, needed) as result:
+        with chosen.dispatcher.run(sized, cancelled, poll, need) as result:
             yield result
+
+    def site_for(self, engine: str, sites: int) -> EngineSite:
+        """Return what the machine of its class says of an engine."""
+        return self._class_of(sites).site(engine)
+
+    def _class_of(self, sites: int) -> ResourceClass:
+        larger = [each for each in self._classes[1:] if sites > each.above]
+        return larger[-1] if larger else self._classes[0]
 
     @contextmanager
     def resume(

@@ -15,6 +15,8 @@ from typing import Any
 
 from distributed import SchedulerPlugin
 
+from leadline.tasks.compute.queue_settings import Resources
+from leadline.tasks.compute.right_sizing import Need, largest
 from leadline.tasks.errors import ComputeError
 
 WALLTIME = "walltime"
@@ -33,13 +35,16 @@ class Hand:
         Of the worker, and id of the batch job around it.
     seconds
         What a calculation had when the worker came.
+    resources
+        What the job asked for.
     came
-        When that was, by the monotonic clock.
+        When it came, by the monotonic clock.
     """
 
     address: str
     job: str
     seconds: float
+    resources: Resources
     came: float = field(default_factory=time.monotonic)
     busy: bool = False
     free_since: float = field(default_factory=time.monotonic)
@@ -49,21 +54,27 @@ class Hand:
         """Seconds that a calculation has now."""
         return self.seconds - (time.monotonic() - self.came)
 
-    def has_time_for(self, needed: float) -> bool:
-        """Tell whether a calculation of ``needed`` seconds fits, or no job could hold it better."""
-        return self.left >= min(needed, ALL_OF_IT * self.seconds)
+    def suits(self, need: Need, full: Resources) -> bool:
+        """Tell whether a calculation fits, or no job of the ``full`` resources holds it better."""
+        best = self.seconds + full.walltime - self.resources.walltime
+        has_time = self.left >= min(need.seconds, ALL_OF_IT * best)
+        return has_time and self.resources.memory >= need.within(full, stop=0.0).memory
 
 
 class Roster(SchedulerPlugin):
-    """Knows who is there, who is free, and how many are wanted."""
+    """Knows who is there, who is free, and how many are wanted.
+
+    ``full`` is what the profile gives a job at most.
+    """
 
     name = "leadline roster"
 
-    def __init__(self) -> None:
+    def __init__(self, full: Resources) -> None:
+        self.full = full
         self._changed = Condition()
         self._hands: dict[str, Hand] = {}
         self._came: set[str] = set()
-        self._wanted: list[float] = []
+        self._wanted: list[Need] = []
         self._trouble = ""
         self.on_change: Callable[[], None] = lambda: None
         """Told when somebody leaves, or is wanted."""
@@ -72,7 +83,8 @@ class Roster(SchedulerPlugin):
         """Welcome a worker: called by the scheduler."""
         said = scheduler.workers[worker].extra[WALLTIME]
         with self._changed:
-            self._hands[worker] = Hand(worker, said["job"], said["seconds"])
+            resources = self.full.model_copy(update=said["asked"])
+            self._hands[worker] = Hand(worker, said["job"], said["seconds"], resources)
             self._came.add(said["job"])
             self._trouble = ""
             self._changed.notify_all()
@@ -84,8 +96,8 @@ class Roster(SchedulerPlugin):
             self._changed.notify_all()
         self.on_change()
 
-    def take(self, needed: float, cancelled: Callable[[], bool], poll: float) -> Hand | None:
-        """Wait for a free worker with time for ``needed`` seconds; None once cancelled.
+    def take(self, need: Need, cancelled: Callable[[], bool], poll: float) -> Hand | None:
+        """Wait for a free worker with time and memory enough; None once cancelled.
 
         Raises
         ------
@@ -93,12 +105,12 @@ class Roster(SchedulerPlugin):
             If no worker can come: the message says why.
         """
         with self._changed:
-            self._wanted.append(needed)
+            self._wanted.append(need)
         self.on_change()
         try:
             while not cancelled():
                 with self._changed:
-                    if hand := self._fitting(needed):
+                    if hand := self._fitting(need):
                         hand.busy = True
                         return hand
                     if self._trouble:
@@ -107,7 +119,7 @@ class Roster(SchedulerPlugin):
             return None
         finally:
             with self._changed:
-                self._wanted.remove(needed)
+                self._wanted.remove(need)
 
     def give_back(self, hand: Hand) -> None:
         """Say that a worker is free again."""
@@ -126,6 +138,12 @@ class Roster(SchedulerPlugin):
             return len(self._wanted) + sum(hand.busy for hand in self._hands.values())
 
     @property
+    def need(self) -> Need:
+        """What any of the calculations that wait may run with."""
+        with self._changed:
+            return largest(self._wanted)
+
+    @property
     def jobs(self) -> frozenset[str]:
         """The batch jobs whose workers are there."""
         with self._changed:
@@ -138,7 +156,7 @@ class Roster(SchedulerPlugin):
             return frozenset(self._came)
 
     def let_go(self, idle: float) -> list[Hand]:
-        """Return the free workers that have too little time for all who wait, or were idle long.
+        """Return the free workers that have too little for all who wait, or were idle long.
 
         They get no calculation any more: send them home.
         """
@@ -149,7 +167,7 @@ class Roster(SchedulerPlugin):
                 hand
                 for hand in free
                 if hand.left <= 0 or self._wanted or hand.free_since < late
-                if not any(hand.has_time_for(needed) for needed in self._wanted)
+                if not any(hand.suits(need, self.full) for need in self._wanted)
             ]
             for hand in useless:
                 hand.busy = True
@@ -161,8 +179,8 @@ class Roster(SchedulerPlugin):
             self._trouble = trouble
             self._changed.notify_all()
 
-    def _fitting(self, needed: float) -> Hand | None:
+    def _fitting(self, need: Need) -> Hand | None:
         """Return the free worker with the least time that is enough."""
         free = [hand for hand in self._hands.values() if not hand.busy]
-        fitting = [hand for hand in free if hand.has_time_for(needed)]
+        fitting = [hand for hand in free if hand.suits(need, self.full)]
         return min(fitting, key=lambda hand: hand.left, default=None)

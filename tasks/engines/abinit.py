@@ -71,6 +71,10 @@ class AbinitEngine(Engine):
         """Return the elements that have a pseudopotential."""
         return frozenset(self.settings.pseudopotentials)
 
+    def valence(self, element: str) -> float:
+        """Return the electrons of an atom that its pseudopotential leaves."""
+        return read_psp8(self._files()[element]).valence
+
     def version(self) -> str:
         """Return what the profile says, or what ABINIT prints, e.g. ``9.6.2``."""
         return self.site.version or _version_of(self.site.command or "abinit")

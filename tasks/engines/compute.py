@@ -33,6 +33,8 @@ from leadline.tasks.settings import validated
 
 RAW = "raw"
 """Folder of the engine's own files under that of the attempt."""
+MEMORY = "memory"
+"""File under that of the attempt with what its engine takes while it runs."""
 JOB_VARIABLES = (
     *("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "OAR_JOB_ID"),
     "LEADLINE_JOB_ID",  # HTCondor, which sets none itself
@@ -53,7 +55,7 @@ def compute(request: Request, directory: Path) -> Result:
     start, began, cpu = time.time(), time.monotonic(), _cpu()
     raw, trail = directory / RAW, Trail(directory)
     raw.mkdir(parents=True, exist_ok=True)
-    with MemoryWatch() as memory:
+    with MemoryWatch(directory / MEMORY) as memory:
         found, versions, failure = _attempt(request, raw, trail, began)
     wall = time.monotonic() - began
     return Result(
@@ -71,8 +73,9 @@ def compute(request: Request, directory: Path) -> Result:
             "queue": job_queue(),
         },
         files=_kept(raw, request.keep, failure),
-        used={"memory": memory.peak, "cores": _cores(request)},
+        used={"memory": memory.peak, "cores": cores_of(request.site)},
         continued_from=trail.continued_from,
+        asked=request.asked,
     )
 
 
@@ -208,9 +211,9 @@ def _cpu() -> float:
     return sum(os.times()[:4])
 
 
-def _cores(request: Request) -> int:
-    """Return the cores that the profile gives to one calculation of this engine."""
-    return int(request.site.get("ranks") or 1) * int(request.site.get("threads") or 1)
+def cores_of(site: Mapping[str, Any]) -> int:
+    """Return the cores that a profile gives to one calculation of an engine."""
+    return int(site.get("ranks") or 1) * int(site.get("threads") or 1)
 
 
 def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:

@@ -89,6 +89,10 @@ class Cp2kEngine(Engine):
         """Return the elements that have a basis set and a pseudopotential."""
         return frozenset(self.settings.potentials)
 
+    def valence(self, element: str) -> float:
+        """Return the electrons of an atom that its pseudopotential leaves."""
+        return valence(self._potential(element))
+
     def version(self) -> str:
         """Return what the profile says, or what CP2K prints, e.g. ``2023.1``."""
         return self.site.version or _version_of(self.site.command or "cp2k")

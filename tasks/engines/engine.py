@@ -136,6 +136,10 @@ class Engine(Protocol):
         """Return the elements it can compute, or None for all."""
         return None
 
+    def valence(self, element: str) -> float | None:
+        """Return the electrons that it treats of an atom, or None where it counts none."""
+        return None
+
     def version(self) -> str:
         """Return the code's version; ConfigurationError if it cannot be run."""
 

@@ -70,6 +70,10 @@ class EspressoEngine(Engine):
         """Return the elements that have a pseudopotential."""
         return frozenset(self.settings.pseudopotentials)
 
+    def valence(self, element: str) -> float:
+        """Return the electrons of an atom that its pseudopotential leaves."""
+        return read_upf(self._files()[element]).valence
+
     def version(self) -> str:
         """Return what the profile says, or what pw.x prints, e.g. ``6.7MaX``."""
         return self.site.version or _version_of(self.site.command or "pw.x")
@@ -112,8 +116,7 @@ class EspressoEngine(Engine):
 
     def _bands(self, atoms: Atoms, empty: float = 0.2) -> int:
         """Return the occupied bands, and a share of them or four as empty ones."""
-        files = self._files()
-        electrons = sum(read_upf(files[symbol]).valence for symbol in atoms.symbols)
+        electrons = sum(self.valence(symbol) for symbol in atoms.symbols)
         unpaired = abs(self.settings.tot_magnetization or 0.0)
         occupied = math.ceil((electrons - float(atoms.info.get("charge", 0.0)) + unpaired) / 2)
         return occupied + max(4, math.ceil(occupied * empty))

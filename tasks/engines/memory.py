@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from contextlib import suppress
+from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
 
@@ -20,12 +21,14 @@ class MemoryWatch:
     """Looks at the resident memory of this process and its descendants now and then.
 
     A page that processes share counts in each of them. Between two looks the peak
-    of any single process is still seen, by the kernel's own count.
+    of any single process is still seen, by the kernel's own count. While it goes on the peak
+    stands in ``file``, for those who find nothing else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path) -> None:
         self.peak = 0
         """Bytes, known when the watch ends."""
+        self._file = file
         self._over = Event()
         self._thread = Thread(target=self._look, name="memory-watch", daemon=True)
 
@@ -41,6 +44,8 @@ class MemoryWatch:
     ) -> None:
         self._over.set()
         self._thread.join()
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
         for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
             self.peak = max(self.peak, resource.getrusage(whose).ru_maxrss * KIBIBYTE)
 
@@ -48,7 +53,11 @@ class MemoryWatch:
         pause, me = FIRST_LOOK, psutil.Process()
         while not self._over.wait(pause):
             pause = min(SLOWER * pause, LONGEST)
-            self.peak = max(self.peak, _resident(me))
+            now = _resident(me)
+            if now > self.peak:
+                self.peak = now
+                with suppress(OSError):
+                    self._file.write_text(str(now), encoding="utf-8")
 
 
 def _resident(process: psutil.Process) -> int:

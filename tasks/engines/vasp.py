@@ -73,6 +73,10 @@ class VaspEngine(Engine):
         """Return the elements that have a POTCAR."""
         return frozenset(self.settings.user_potcar_settings)
 
+    def valence(self, element: str) -> float:
+        """Return the electrons of an atom that its POTCAR leaves."""
+        return self._potcars()[element].valence
+
     def version(self) -> str:
         """Return what the profile says, or what VASP prints, e.g. ``6.4.2``."""
         return self.site.version or _version_of(self.site.command or "vasp_std")

@@ -79,8 +79,16 @@ class StoreBase:
             self._connection.patiently(insert)
 
     def _find(self, document: Any, kind: type[Record], **query: Any) -> list[Record]:
+        return self._first(document, kind, None, query)
+
+    def _first(
+        self, document: Any, kind: type[Record], most: int | None, query: Mapping[str, Any]
+    ) -> list[Record]:
+        """Return the first records that a query finds, in the order of their ids."""
+
         def find(_: bool) -> list[Any]:
-            return list(document.objects(**query).order_by("pk").as_pymongo())
+            found = document.objects(**query).order_by("pk")
+            return list((found if most is None else found.limit(most)).as_pymongo())
 
         with self._reading():
             return [record_of(kind, document, raw) for raw in self._connection.patiently(find)]

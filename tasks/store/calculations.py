@@ -63,6 +63,16 @@ class CalculationRecords(StoreBase):
             for each in find(self._documents.calculations, Calculation, state=state)
         ]
 
+    def finished_with(
+        self, fingerprint: str, recipe: Mapping[str, Any], most: int
+    ) -> list[Calculation]:
+        """Return calculations of one engine and recipe that are done, ``most`` of them at most.
+
+        Those whose ids come first: ids are hashes, so that is a sample.
+        """
+        query = {"state": State.DONE, "fingerprint": fingerprint, "recipe": recipe}
+        return self._first(self._documents.calculations, Calculation, most, query)
+
     def calculations_of(self, structure: str) -> list[Calculation]:
         """Return the calculations of a structure, by whatever engine."""
         return self._find(self._documents.calculations, Calculation, structure=structure)
@@ -125,13 +135,7 @@ class CalculationRecords(StoreBase):
         """
         if not result.complete:
             raise StoreError(f"the result of calculation {id} is no answer; record it as a failure")
-        changes: dict[str, Any] = {
-            "ended": now(),
-            "times": result.times,
-            "continued_from": result.continued_from,
-        }
-        if result.where:
-            changes["where"] = result.where
+        changes = _of_attempt(result)
         fields = {
             "energy": result.energy,
             "final_structure": result.structure,
@@ -153,10 +157,11 @@ class CalculationRecords(StoreBase):
         attempt: int,
         failure: Failure,
         state: CalculationState,
-        times: Mapping[str, float] | None = None,
-        continued_from: Mapping[str, int] | None = None,
+        result: Result | None = None,
     ) -> None:
         """Store why an attempt gave no answer; the state is ``failed``, ``cut`` or ``cancelled``.
+
+        ``result`` is what it left: what it used up to its end is on record too.
 
         Raises
         ------
@@ -166,12 +171,7 @@ class CalculationRecords(StoreBase):
         if state not in _ENDED:
             raise StoreError(f"an attempt does not fail as {state}; allowed: {_or(_ENDED)}")
         why = failure.to_plain()
-        changes = {
-            "ended": now(),
-            "failure": why,
-            "times": times or {},
-            "continued_from": continued_from,
-        }
+        changes = {**_of_attempt(result), "failure": why}
         self._change(id, attempt, _STARTED, state, changes, {"failure": why})
 
     def requeue(self, id: str) -> None:
@@ -258,7 +258,9 @@ class CalculationRecords(StoreBase):
             found = self._calculation(id)
             if found.state not in before or len(found.attempts) != attempt:
                 raise ConflictError(_conflict(found, attempt, before, after))
-            last = replace(found.attempts[-1], state=str(after), **changes)
+            before_it = found.attempts[-1]
+            where = {**before_it.where, **changes.get("where", {})}
+            last = replace(before_it, state=str(after), **{**changes, "where": where})
             fields = {"state": after, "attempts": (*found.attempts[:-1], last), **fields}
             details = {"attempt": attempt, "failure": last.failure, "where": last.where}
             if not self._swap(found, fields, details):
@@ -289,6 +291,20 @@ class CalculationRecords(StoreBase):
                 f"there is no calculation {id} in {self._connection.location}; queue it first"
             )
         return found
+
+
+def _of_attempt(result: Result | None) -> dict[str, Any]:
+    """Return what the record of an attempt keeps of its result."""
+    if result is None:
+        return {"ended": now()}
+    return {
+        "ended": now(),
+        "times": result.times,
+        "continued_from": result.continued_from,
+        "asked": result.asked,
+        "used": result.used,
+        "where": result.where,
+    }
 
 
 def _told(event: Event) -> dict[str, Any]:

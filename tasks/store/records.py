@@ -128,6 +128,10 @@ class Attempt:
     times: Mapping[str, float] = field(default_factory=dict)
     continued_from: Mapping[str, int] | None = None
     """``attempt`` and ``step`` whose geometry it began with; None at the start."""
+    asked: Mapping[str, float] = field(default_factory=dict)
+    """What its batch job asked for (``right_sizing.Need.asked``); empty where it had none."""
+    used: Mapping[str, float] = field(default_factory=dict)
+    """``memory`` at the peak, bytes, and ``cores``, where known."""
 
 
 @dataclass(frozen=True)

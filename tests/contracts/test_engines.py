@@ -488,6 +488,13 @@ def test_an_element_that_the_engine_lacks_is_refused_before_anything_runs(
         example.engine().check(frozenset({example.lacks}))
 
 
+def test_it_counts_no_more_electrons_than_an_atom_has(example: Example) -> None:
+    made = engine(example.name, example.settings, example.site)
+    for symbol, number in zip(example.atoms.symbols, example.atoms.numbers, strict=True):
+        counted = made.valence(symbol)
+        assert counted is None or 1 <= counted <= number
+
+
 def test_it_computes_what_it_says_it_can(example: Example) -> None:
     assert isinstance(example.engine().check(frozenset(example.atoms.symbols)), list)
 

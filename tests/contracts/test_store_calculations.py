@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -77,7 +78,8 @@ def test_a_cut_calculation_runs_again_as_its_next_attempt(store: Store) -> None:
     store.ensure_calculations([calculation("c1")])
     store.claim("c1", "me")
     store.start("c1", 1, {})
-    store.fail("c1", 1, WORKER_LOST, State.CUT, times={"wall": 1.5})
+    left = replace(result("c1"), times={"wall": 1.5}, used={"memory": 2e9}, asked={"memory": 4e9})
+    store.fail("c1", 1, WORKER_LOST, State.CUT, left)
     cut = store.calculation("c1")
     assert cut is not None
     assert cut.failure == {

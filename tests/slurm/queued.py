@@ -13,6 +13,7 @@ import psutil
 from leadline.tasks.calculation import FailureKind, Request, Result
 from leadline.tasks.compute.cluster import Cluster, open_cluster
 from leadline.tasks.compute.profile import Profile
+from leadline.tasks.compute.right_sizing import ANY, Need
 from leadline.tasks.settings import validated
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def on_slurm(root: Path, way: str) -> Opening:
     return opened
 
 
-def end(cluster: Cluster, request: Request, needed: float = 0.0) -> Result:
+def end(cluster: Cluster, request: Request, need: Need = ANY) -> Result:
     """Run a calculation to its end."""
-    with cluster.dispatcher.run(request, lambda: False, needed=needed) as result:
+    with cluster.dispatcher.run(request, lambda: False, need=need) as result:
         return result
 
 

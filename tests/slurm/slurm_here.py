@@ -7,6 +7,7 @@ job. No systemd, no cgroups, no accounting: what stands in the configuration is 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -102,6 +103,18 @@ class Slurm:
         """Return the state of each job that waits or runs, by id."""
         lines = self.call("squeue", "--noheader", "--format=%i %T").splitlines()
         return {line.split()[0]: line.split()[1] for line in lines}
+
+    def limit(self, job: str) -> str:
+        """Return the walltime that a job asked for, as Slurm writes it."""
+        said = re.search(r"TimeLimit=(\S+)", self.call("scontrol", "show", "job", job))
+        assert said is not None
+        return said[1]
+
+    def memory(self, job: str) -> str:
+        """Return the memory that a job asked for, as Slurm writes it."""
+        said = re.search(r"MinMemoryNode=(\S+)", self.call("scontrol", "show", "job", job))
+        assert said is not None
+        return said[1]
 
     def set_node_down(self) -> None:
         """Set the node down, as an administrator does."""

@@ -14,6 +14,7 @@ from leadline.tasks.calculate import Desk
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.compute import attempt_files
 from leadline.tasks.compute.attempt_files import Running, attempt_folder
+from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.engines.emt import EmtEngine
 from leadline.tasks.engines.engine import EngineSettings
 from leadline.tasks.store.owner import this_process
@@ -45,12 +46,12 @@ class Told:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.asked: list[Request] = []
+        self.needs: list[Need] = []
 
     @contextmanager
-    def run(
-        self, request: Request, cancelled: Callable[[], bool], needed: float
-    ) -> Iterator[Result]:
+    def run(self, request: Request, cancelled: Callable[[], bool], need: Need) -> Iterator[Result]:
         self.asked.append(request)
+        self.needs.append(need)
         yield self.answers.pop(0)(request)
 
     @contextmanager
@@ -59,6 +60,9 @@ class Told:
     ) -> Iterator[None]:
         """Give nothing, as a dispatcher whose tasks end with their driver."""
         yield None
+
+    def site_for(self, engine: str, sites: int) -> None:
+        """Return None, as a machine that gives all cells the same."""
 
     def proves_gone(self, running: Running) -> bool:
         return False  # no batch system is there to be asked

@@ -95,10 +95,10 @@ class Records:
         attempt = self.store.claim(pick.calculation, "driver")
         assert attempt is not None
         failure = Failure(FailureKind.PHYSICS, "scf", "it did not converge")
-        wall = {"wall": 2.0}
-        self.store.fail(
-            pick.calculation, attempt.number, failure, CalculationState.FAILED, times=wall
+        left = Result(
+            pick.calculation, attempt.number, converged=False, failure=failure, times={"wall": 2.0}
         )
+        self.store.fail(pick.calculation, attempt.number, failure, CalculationState.FAILED, left)
         self.store.quarantine(pick.calculation, "physics: scf")
         return self.now(pick)
 

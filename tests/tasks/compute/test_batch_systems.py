@@ -16,6 +16,7 @@ from leadline.tasks.compute.batch_systems import BATCH_SYSTEMS, JobState, clock
 from leadline.tasks.compute.processes import host
 from leadline.tasks.compute.profile import Profile
 from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.errors import SpecError
 from leadline.tasks.settings import validated
 
@@ -136,6 +137,43 @@ def test_a_calculation_is_asked_for_in_each_systems_words(
     assert script == words
 
 
+SIZED = {
+    "slurm": {
+        "#SBATCH --mem=65536M": "#SBATCH --mem=2384M",
+        "#SBATCH -t 12:00:00": "#SBATCH -t 00:26:00",
+    },
+    "pbs": {
+        "mem=65536MB": "mem=2384MB",
+        "#PBS -l walltime=12:00:00": "#PBS -l walltime=00:26:00",
+    },
+    "sge": {"h_vmem=4096M": "h_vmem=149M", "#$ -l h_rt=12:00:00": "#$ -l h_rt=00:26:00"},
+    "lsf": {
+        "#BSUB -M 68719477": "#BSUB -M 2500000",
+        "mem=65536MB": "mem=2384MB",
+        "#BSUB -W 12:00": "#BSUB -W 00:26",
+    },
+    "oar": {"walltime=12:00:00": "walltime=00:26:00"},
+}
+"""What a right-sized request changes in the scripts: OAR grants memory with the cores."""
+NEEDED = Need(walltime=1500.0, memory=2.1e9)
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+def test_a_right_sized_request_changes_time_and_memory_and_nothing_else(
+    kind: str, folder: Path, queue: Callable[[str], str]
+) -> None:
+    given = settings(kind, directives=["--exclusive"])
+    asked = NEEDED.within(given.resources, stop=60)
+    script = BatchQueue(given, folder).script("a.module", "tls://head:1", "w1", resources=asked)
+    expected = SCRIPTS[kind]
+    for full, sized in SIZED[kind].items():
+        assert full in expected
+        expected = expected.replace(full, sized)
+    command = COMMAND.replace("64.00GiB", "2.33GiB").removesuffix(" --more 2")
+    lines = ["#!/usr/bin/env bash", "", expected, BEGIN, queue(kind), command, ""]
+    assert script == "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     ("kind", "need", "words"),
     [
@@ -178,6 +216,23 @@ def test_htcondor_is_given_a_submit_file(folder: Path, queue: Callable[[str], st
         "HoldReasonCode != 16) || (JobStatus == 1 && NumJobStarts > 0)",
     } <= set(lines)
     assert not [line for line in lines if line.startswith("RequestCpus")]
+
+
+def test_htcondor_is_given_a_right_sized_request(folder: Path) -> None:
+    given = settings("htcondor", queue=None, resources={**NEED, "nodes": 1})
+    asked = NEEDED.within(given.resources, stop=60)
+    queue = BatchQueue(given, folder)
+    full, sized = (
+        queue.script("a.module", "tls://head:1", "w1", resources=each).splitlines()
+        for each in (None, asked)
+    )
+    differ = {line.partition(" = ")[0]: line for line in sized if line not in full}
+    assert differ.pop("Arguments").count("--memory-limit 2.33GiB") == 1
+    assert differ.pop("MY.DaskWorkerMemory").endswith("= 2500000000")
+    assert differ == {
+        "request_memory": "request_memory = 2384MB",
+        "allowed_job_duration": "allowed_job_duration = 1560",
+    }
 
 
 LISTINGS = {

@@ -15,9 +15,12 @@ import pytest
 from leadline.tasks.compute import processes
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.crew import STILLBORN, Crew, clear_left_over
-from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.queue_settings import QueueCluster, Resources
+from leadline.tasks.compute.right_sizing import ANY, Need
 from leadline.tasks.compute.roster import WALLTIME, Hand, Roster
 from leadline.tasks.errors import ComputeError
+
+FULL = Resources()
 
 
 class Pbs:
@@ -61,23 +64,30 @@ def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pbs:
     return Pbs(folder)
 
 
+def join(roster: Roster, address: str, job: str, asked: Resources = FULL) -> None:
+    """Let a worker come whose job asked for so much, and is a minute old."""
+    plain = {"walltime": asked.walltime, "memory": asked.memory}
+    said = {WALLTIME: {"job": job, "seconds": asked.walltime - 60.0, "asked": plain}}
+    scheduler = SimpleNamespace(workers={address: SimpleNamespace(extra=said)})
+    roster.add_worker(scheduler, address)
+
+
 class Working:
     """A crew at work, and those who wait for its workers."""
 
     def __init__(self, queue: BatchQueue, pool: ThreadPoolExecutor) -> None:
-        self.queue, self.roster, self._pool = queue, Roster(), pool
+        self.queue, self.roster, self._pool = queue, Roster(FULL), pool
+        self.asked: list[Need] = []
 
-    def wanted(self) -> Future[Hand | None]:
+    def wanted(self, need: Need = ANY) -> Future[Hand | None]:
         """Ask for a worker, and wait for it ten seconds at most."""
         deadline = time.monotonic() + 10
-        return self._pool.submit(self.roster.take, 0.0, lambda: time.monotonic() > deadline, 0.01)
+        return self._pool.submit(self.roster.take, need, lambda: time.monotonic() > deadline, 0.01)
 
     def comes(self, job: int) -> str:
         """Let the worker of a job come; return its address."""
         address = f"tls://node:{job}"
-        said = {WALLTIME: {"job": f"{job}.head", "seconds": 3600.0}}
-        scheduler = SimpleNamespace(workers={address: SimpleNamespace(extra=said)})
-        self.roster.add_worker(scheduler, address)
+        join(self.roster, address, f"{job}.head")
         return address
 
 
@@ -85,7 +95,11 @@ class Working:
 def working(pbs: Pbs, tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Working]:
     settings = QueueCluster(kind="pbs", jobs=2, poll=0.02)
     it = Working(BatchQueue(settings, tmp_path), pool)
-    submit: Callable[[str], str] = lambda name: it.queue.submit("a.module", "tls://head:1", name)  # noqa: E731
+
+    def submit(name: str, need: Need) -> str:
+        it.asked.append(need)
+        return it.queue.submit("a.module", "tls://head:1", name)
+
     with Crew(it.queue, it.roster, submit, dismiss=lambda _: None).at_work():
         yield it
 
@@ -158,13 +172,12 @@ def test_a_node_that_breaks_all_its_jobs_ends_no_run_while_another_works(
 
 
 def test_a_worker_that_is_sent_home_takes_nothing_on(working: Working) -> None:
-    roster = Roster()
-    said = {WALLTIME: {"job": "1", "seconds": 3600.0}}
-    roster.add_worker(SimpleNamespace(workers={"a": SimpleNamespace(extra=said)}), "a")
+    roster = Roster(FULL)
+    join(roster, "a", "1")
     assert [each.address for each in roster.let_go(idle=-1)] == ["a"]
-    assert roster.take(0.0, cancelled=lambda: True, poll=0.01) is None
+    assert roster.take(ANY, cancelled=lambda: True, poll=0.01) is None
     deadline = time.monotonic() + 0.1
-    assert roster.take(0.0, lambda: time.monotonic() > deadline, 0.01) is None
+    assert roster.take(ANY, lambda: time.monotonic() > deadline, 0.01) is None
     assert not roster.let_go(idle=-1)
 
 
@@ -178,3 +191,35 @@ def test_the_last_words_are_of_the_very_job(working: Working, pbs: Pbs, tmp_path
         pbs.all_end()
     with pytest.raises(ComputeError, match=r"said: no such module\. See"):
         coming.result()
+
+
+def test_a_worker_with_too_little_memory_or_time_goes_home_for_one_that_has_enough(
+    working: Working, pbs: Pbs
+) -> None:
+    small = Resources(memory=1e9, walltime=600)
+    first = working.wanted(Need(100.0, walltime=120.0, memory=5e8))
+    until(lambda: pbs.submitted == 1)
+    join(working.roster, "tls://node:1", "1.head", small)
+    hand = first.result()
+    assert hand is not None
+    large = working.wanted(Need(2000.0, walltime=2400.0, memory=3e9))
+    time.sleep(0.2)
+    assert not large.done()
+    working.roster.give_back(hand)
+    until(lambda: hand.busy)  # it was sent home
+    pbs.all_end()
+    working.roster.remove_worker(None, "tls://node:1")
+    until(lambda: working.asked[-1].memory == 3e9)
+    join(working.roster, "tls://node:2", "2.head")
+    assert (found := large.result()) is not None
+    assert found.resources == FULL
+
+
+def test_a_job_asks_for_what_any_of_those_who_wait_needs(working: Working, pbs: Pbs) -> None:
+    working.wanted(Need(60.0, walltime=100.0, memory=2e9))
+    until(lambda: pbs.submitted == 1)
+    working.wanted(Need(600.0, walltime=900.0, memory=5e8))
+    until(lambda: pbs.submitted == 2)
+    assert (working.asked[-1].walltime, working.asked[-1].memory) == (900.0, 2e9)
+    working.wanted()
+    assert working.roster.need == Need(600.0)

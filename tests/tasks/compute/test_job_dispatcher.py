@@ -18,6 +18,7 @@ from leadline.tasks.calculation import FailureKind
 from leadline.tasks.compute.attempt import State, inspect
 from leadline.tasks.compute.cluster import Cluster
 from leadline.tasks.compute.job_dispatcher import DetachedError
+from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.errors import ComputeError
 
 if TYPE_CHECKING:
@@ -45,6 +46,25 @@ def test_each_calculation_is_a_job_of_its_own(
         results = list(pool.map(lambda request: end(cluster, request), requests))
     assert [result.energy for result in results] == [-0.0, -1.0, -2.0]
     assert len({result.where["job"] for result in results}) == 3
+
+
+def test_a_job_asks_for_what_its_calculation_needs_and_no_more(
+    opening: Opening, slurm: Slurm, ask: Asking
+) -> None:
+    with opening() as cluster:
+        result = end(cluster, ask(), Need(walltime=100.0, memory=1e8, predicted={"seconds": 60.0}))
+        full = end(cluster, ask("other"))
+    job = str(result.where["job"])
+    assert (slurm.limit(job), slurm.memory(job)) == ("00:02:00", "286M")
+    assert result.asked == {
+        "walltime": 120.0,
+        "memory": 3e8,
+        "most_walltime": 600.0,
+        "most_memory": 3e8,
+        "predicted_seconds": 60.0,
+    }
+    assert slurm.limit(str(full.where["job"])) == "00:10:00"
+    assert (full.asked["walltime"], full.asked["memory"]) == (600.0, 3e8)
 
 
 def test_a_cancelled_job_is_the_cause_and_the_next_attempt_runs(

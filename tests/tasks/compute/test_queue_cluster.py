@@ -15,6 +15,7 @@ from queued import NEED, QUICK, Opening, begun, end, on_slurm, why
 from slurm_here import Slurm
 
 from leadline.tasks.calculation import FailureKind
+from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.errors import ComputeError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def test_an_engine_is_ended_in_time_before_its_job_ends(
         assert why(result) == (FailureKind.REMOTE, "walltime")
         assert "that its batch job had left" in result.failure.message  # type: ignore[union-attr]
         # What is left of that job is no time for what took longer than it had.
-        again = end(cluster, ask(attempt=2, gone=(1,)), needed=25)
+        again = end(cluster, ask(attempt=2, gone=(1,)), need=Need(seconds=25))
         assert again.complete
         assert again.where["job"] != result.where["job"]
 
@@ -165,3 +166,17 @@ with open_cluster(Profile(name="queue", cluster=cluster), root=root) as opened:
         assert job not in slurm.jobs()
     assert not list(records.glob("*.json"))
     assert not list(records.glob("tls-*"))
+
+
+def test_a_workers_job_asks_for_time_for_several_and_for_one_that_needs_more_anew(
+    opening: Opening, slurm: Slurm, ask: Asking
+) -> None:
+    small, large = Need(10.0, walltime=20.0, memory=1e8), Need(300.0, walltime=300.0, memory=1e8)
+    with opening() as cluster:
+        first = end(cluster, ask("a"), small)
+        again = end(cluster, ask("b"), small)
+        more = end(cluster, ask("c"), large)
+    jobs = [str(each.where["job"]) for each in (first, again, more)]
+    assert jobs[0] == jobs[1] != jobs[2]
+    assert [slurm.limit(each) for each in jobs[1:]] == ["00:02:00", "00:10:00"]
+    assert [each.asked["walltime"] for each in (first, more)] == [120.0, 600.0]

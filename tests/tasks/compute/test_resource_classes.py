@@ -17,6 +17,7 @@ from leadline.tasks.compute.attempt_files import Running
 from leadline.tasks.compute.cluster import open_cluster
 from leadline.tasks.compute.profile import Profile
 from leadline.tasks.compute.resource_classes import ResourceClass, SizedDispatcher
+from leadline.tasks.compute.right_sizing import ANY, Need
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.errors import SpecError
 from leadline.tasks.settings import validated
@@ -38,7 +39,7 @@ class Told:
         request: Request,
         cancelled: Callable[[], bool],
         poll: float = 0.2,
-        needed: float = 0.0,
+        need: Need = ANY,
     ) -> Iterator[Result]:
         self.asked.append(request)
         yield Result(request.calculation, request.attempt, converged=True, energy=0.0)
@@ -49,6 +50,9 @@ class Told:
     ) -> Iterator[Result | None]:
         known = calculation in self._going
         yield Result(calculation, attempt, converged=True, energy=1.0) if known else None
+
+    def site_for(self, engine: str, sites: int) -> None:
+        """Return None, as a cluster of one class."""
 
     def proves_gone(self, running: Running) -> bool:
         return running.job not in self._going
@@ -75,6 +79,12 @@ def test_a_cell_goes_to_the_last_class_whose_bound_it_exceeds(
         assert result.complete
     assert [len(each.asked) for each in told] == [int(n == place) for n in range(3)]
     assert told[place].asked[0].site["ranks"] == (1, 5, 9)[place]
+
+
+@pytest.mark.parametrize(("atoms", "ranks"), [(4, 1), (5, 5), (9, 9)])
+def test_the_cores_of_a_cell_are_those_of_its_class(atoms: int, ranks: int) -> None:
+    found = sized(Told(), Told(), Told()).site_for("emt", atoms)
+    assert found.ranks == ranks
 
 
 def test_what_a_class_sent_away_is_taken_up_from_it(ask: Asking) -> None:
