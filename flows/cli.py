@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -247,6 +248,8 @@ def backtest(
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells know it."""
+AGAIN = 0.05
+"""Seconds until a Ctrl-C that came in the midst of an import is looked at again."""
 
 
 def main() -> None:
@@ -281,10 +284,19 @@ def _flushed() -> None:
 
 @contextmanager
 def _noted_interrupts() -> Iterator[list[int]]:
-    """Give a list that grows by each Ctrl-C that raises KeyboardInterrupt."""
+    """Give a list that grows by each Ctrl-C that raises KeyboardInterrupt.
+
+    In the midst of an import it is raised when that is over: a library may take an
+    exception there for its own, tell it, and go on.
+    """
     heard: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        if _imports(frame):
+            again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
         heard.append(number)
         raise KeyboardInterrupt
 
@@ -297,6 +309,12 @@ def _noted_interrupts() -> Iterator[list[int]]:
         yield heard
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _use(store: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -131,5 +132,27 @@ def test_ctrl_c_that_a_library_takes_for_an_error_ends_the_command_without_a_wor
             raise ValueError("cannot be serialised") from interrupt
 
     monkeypatch.setattr(cli, "app", serialising)
+    said = command("run", "file.yaml")
+    assert (said.code, said.out, said.err) == (cli.INTERRUPTED, "", "")
+
+
+def test_ctrl_c_in_the_midst_of_an_import_that_takes_exceptions_for_its_own_is_not_lost(
+    command: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "greedy.py").write_text(
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(0.2)\n"
+        "except BaseException:\n"
+        "    print('lost')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def importing() -> None:
+        importlib.import_module("greedy")
+        time.sleep(60)
+
+    monkeypatch.setattr(cli, "app", importing)
     said = command("run", "file.yaml")
     assert (said.code, said.out, said.err) == (cli.INTERRUPTED, "", "")
