@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pymatgen.core import Composition
 
 from leadline.flows.store_of import open_for
+from leadline.tasks.compute.right_sizing import asked_in_words
 from leadline.tasks.errors import InputError
 from leadline.tasks.recipes.recipe import UNITS
 from leadline.tasks.report.formatting import counted, size
+from leadline.tasks.report.summary import request_words
+from leadline.tasks.requested import Requested
 from leadline.tasks.store.owner import is_gone
 from leadline.tasks.store.records import Calculation, CampaignState, Proposal, StructureRecord
 from leadline.tasks.store.store import Store
@@ -91,6 +95,7 @@ def _status(store: Store, name: str) -> dict[str, Any]:
             for each in view.phases
         ],
         "expected_missed": view.rounds[-1].expected_missed if view.rounds else None,
+        "requested": view.ledger.requested and asdict(view.ledger.requested),
         "failures": [
             {"structure": each.structure, "kind": each.kind, "reason": each.reason}
             for each in view.failures
@@ -99,7 +104,7 @@ def _status(store: Store, name: str) -> dict[str, Any]:
 
 
 def _words(status: Mapping[str, Any]) -> str:
-    missed = status["expected_missed"]
+    missed, requested = status["expected_missed"], status["requested"]
     lines = [
         f"{status['name']}: {status['state']}",
         f"  {status['reason']}" if status["reason"] else "",
@@ -108,6 +113,7 @@ def _words(status: Mapping[str, Any]) -> str:
         f"{status['waiting']} waiting, {status['quarantined']} in quarantine",
         f"  found: {', '.join(each['formula'] for each in status['found']) or 'nothing yet'}",
         f"  expected to be missing: {missed:.2f}" if missed is not None else "",
+        f"  {request_words(Requested(**requested))}" if requested else "",
         f"  store: {status['store']}",
     ]
     return "\n".join(line for line in lines if line)
@@ -215,6 +221,8 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
         where = attempt.where.get("host", "")
         took = f", {attempt.times['wall']:.1f} s" if attempt.times.get("wall") else ""
         yield f"  attempt {attempt.number}: {attempt.state} ({attempt.reason}) {where}{took}"
+        if attempt.asked:
+            yield f"    {asked_in_words(attempt)}"
         if begun := attempt.continued_from:
             yield f"    went on from step {begun['step']} of attempt {begun['attempt']}"
         if attempt.changes:

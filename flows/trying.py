@@ -17,7 +17,7 @@ from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.store.store import Store
-from leadline.tasks.trial import cost, doubts, evidence, lacking, spent
+from leadline.tasks.trial import cost, doubts, evidence, lacking, requested_words, spent
 
 
 def try_one_candidate(
@@ -48,6 +48,8 @@ def try_one_candidate(
     if words := lacking(record, parts.problem):
         found.bad("objective", LeadlineError(words))
     found.fine("used", spent(record))
+    if words := requested_words(record):
+        found.fine("asked", words)
     if shown := evidence(record):
         found.fine("converged", shown)
     for doubt in doubts(record, parts.recipe):

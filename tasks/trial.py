@@ -52,6 +52,20 @@ def spent(record: Calculation) -> str:
     return words
 
 
+def requested_words(record: Calculation) -> str:
+    """Return what the profile asks for of a job, beside what one calculation used; or ''."""
+    asked = record.attempts[-1].asked if record.attempts else {}
+    if not asked:
+        return ""
+    used = [duration(record.times.get("wall"))]
+    used += [size(record.used["memory"])] if record.used.get("memory") else []
+    return (
+        f"the profile asks for {duration(asked['most_walltime'])} and "
+        f"{size(asked['most_memory'])} a job, and one calculation used {' and '.join(used)}; "
+        "compute.right_sizing lets jobs ask for what they need"
+    )
+
+
 def doubts(record: Calculation, recipe: Recipe) -> Iterator[str]:
     """Yield what a person of experience would ask on seeing these numbers."""
     found = record.properties

@@ -32,6 +32,7 @@ from leadline.tasks.report.view import (
     RoundView,
     VerdictView,
 )
+from leadline.tasks.requested import requested
 from leadline.tasks.store.records import (
     Attempt,
     Calculation,
@@ -318,13 +319,15 @@ class CampaignReader:
             seconds["references"] = references
             seconds["engine"] = max(seconds["engine"] - references, 0.0)
         wasted: defaultdict[str, float] = defaultdict(float)
-        for record in self.book.calculations.values():
+        records = self.book.calculations.values()
+        for record in records:
             for attempt in record.attempts:
                 if attempt.failure and attempt.times.get("wall"):
                     wasted[str(attempt.failure["reason"])] += float(attempt.times["wall"])
         if waited := self._waited():
             seconds["queue"] = waited
-        return LedgerView(dict(seconds), dict(wasted), wall, self._use())
+        asked = requested(each for record in records for each in record.attempts)
+        return LedgerView(dict(seconds), dict(wasted), wall, self._use(), asked)
 
     def _attempts(self) -> Iterator[tuple[str, Attempt]]:
         """Yield each attempt whose engine ran, with the id of its calculation."""

@@ -105,7 +105,8 @@ def _ledger(view: CampaignView) -> list[str]:
         return []
     spared = summary.saved_words(view)
     said = [f"Saved beside the random expectation: {spared}."] if spared else []
-    said += [words] if (words := summary.use_words(view)) else []
+    uses = (summary.use_words(view), summary.request_words(view.ledger.requested))
+    said += [words for words in uses if words]
     return ["## Time", _table(["", "time"], rows), *said]
 
 

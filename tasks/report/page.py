@@ -50,6 +50,7 @@ def report_html(view: CampaignView) -> str:
         finds_of=Counter(phase.round for phase in view.found),
         ledger=summary.ledger_rows(view),
         use=summary.use_words(view),
+        requested=summary.request_words(view.ledger.requested),
     )
     return html
 

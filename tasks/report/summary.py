@@ -13,9 +13,11 @@ from leadline.tasks.report.formatting import (
     fixed,
     mev,
     percent,
+    size,
     tolerance,
 )
 from leadline.tasks.report.view import ON_HULL, CampaignView
+from leadline.tasks.requested import Requested
 
 CONDITION = (
     "Expected of random draws without replacement (hypergeometric), on the condition that "
@@ -173,6 +175,24 @@ def use_words(view: CampaignView) -> str:
     return (
         f"Workers computed {percent(use.busy)} of the time from the first start to the last; then "
         f"the last ones ran for {duration(use.drain)}."
+    )
+
+
+def request_words(asked: Requested | None) -> str:
+    """Return what batch jobs asked for, and what their calculations used of it."""
+    if asked is None:
+        return ""
+    jobs = "A batch job" if asked.jobs == 1 else f"{count(asked.jobs)} batch jobs"
+    said = (
+        f"{jobs} asked for {duration(asked.walltime)}, of which engines ran for "
+        f"{duration(asked.used_walltime)} ({percent(asked.used_walltime / asked.walltime)})"
+    )
+    if asked.memory is None or asked.used_memory is None:
+        return said + "."
+    share = percent(asked.used_memory / asked.memory)
+    each = "" if asked.jobs == 1 else " on average"
+    return (
+        f"{said}, and for {size(asked.memory)}{each}, of which {size(asked.used_memory)} ({share})."
     )
 
 

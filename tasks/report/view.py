@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from leadline.tasks.requested import Requested
 from leadline.tasks.utilisation import Utilisation
 
 ON_HULL = 1e-6
@@ -243,12 +244,15 @@ class LedgerView:
         Seconds from the first start to the last record, rests not counted.
     use
         How busy the workers were, or None where that cannot be told.
+    requested
+        What batch jobs asked for beside what was used, or None without such jobs.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     wasted: Mapping[str, float] = field(default_factory=dict)
     wall: float | None = None
     use: Utilisation | None = None
+    requested: Requested | None = None
 
 
 @dataclass(frozen=True)

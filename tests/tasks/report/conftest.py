@@ -23,6 +23,7 @@ from leadline.tasks.report.view import (
     RoundView,
     VerdictView,
 )
+from leadline.tasks.requested import Requested
 from leadline.tasks.utilisation import Utilisation
 
 TOLERANCE = 0.003
@@ -242,4 +243,5 @@ def _ledger() -> LedgerView:
         "references": 3.1,
     }  # fmt: skip
     wasted = {"worker-lost": 12.5, "collapsed": 4.0}
-    return LedgerView(seconds, wasted, 148.0, Utilisation(busy=0.91, drain=8.0))
+    asked = Requested(12, 43200.0, 8640.0, 64e9, 2.1e9)
+    return LedgerView(seconds, wasted, 148.0, Utilisation(busy=0.91, drain=8.0), asked)

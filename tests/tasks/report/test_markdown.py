@@ -32,6 +32,7 @@ def test_the_artifact_tells_phases_picks_time_and_verdict(view: CampaignView) ->
     assert "### Round 4" not in text
     assert "| engine | 6 min 52 s |" in text
     assert "| wasted: worker-lost | 12 s |" in text
+    assert "12 batch jobs asked for 12 h 00 min" in text
     assert "the cell shrank" in text
 
 

@@ -95,6 +95,7 @@ def test_the_page_says_finds_effort_expectation_and_why_it_stopped(view: Campaig
     assert "Why it stopped. 3 rounds in a row (30 calculations) found no new phase" in words
     assert "Au₃Cu₅" in words
     assert "meV/atom" in words
+    assert "12 batch jobs asked for 12 h 00 min" in words
 
 
 def test_the_page_needs_nothing_but_itself(view: CampaignView) -> None:
