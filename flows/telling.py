@@ -10,6 +10,7 @@ from typing import Any
 
 from pymatgen.core import Composition
 
+from leadline.flows.held_jobs import held_jobs
 from leadline.flows.store_of import open_for
 from leadline.tasks.compute.right_sizing import asked_in_words
 from leadline.tasks.errors import InputError
@@ -69,7 +70,8 @@ def show_words(name: str, wanted: str) -> str:
 
 def _status(store: Store, name: str) -> dict[str, Any]:
     campaign = known_campaign(store, name)
-    view = CampaignReader.of(store, name).view()
+    reader = CampaignReader.of(store, name)
+    view = reader.view()
     working = campaign.state is CampaignState.RUNNING
     killed = working and (campaign.owner is None or is_gone(campaign.owner))
     return {
@@ -95,6 +97,7 @@ def _status(store: Store, name: str) -> dict[str, Any]:
             for each in view.phases
         ],
         "expected_missed": view.rounds[-1].expected_missed if view.rounds else None,
+        "held_jobs": held_jobs(reader),
         "requested": view.ledger.requested and asdict(view.ledger.requested),
         "failures": [
             {"structure": each.structure, "kind": each.kind, "reason": each.reason}
@@ -113,6 +116,7 @@ def _words(status: Mapping[str, Any]) -> str:
         f"{status['waiting']} waiting, {status['quarantined']} in quarantine",
         f"  found: {', '.join(each['formula'] for each in status['found']) or 'nothing yet'}",
         f"  expected to be missing: {missed:.2f}" if missed is not None else "",
+        *(f"  batch job {job} is held: {why}" for job, why in status["held_jobs"].items()),
         f"  {request_words(Requested(**requested))}" if requested else "",
         f"  store: {status['store']}",
     ]

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.resources import files
@@ -150,6 +150,20 @@ class BatchQueue:
             if id in self._listed:
                 return self._listed[id]
             return GONE if self._looked > since + self.settings.poll else None
+
+    def held(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return why jobs wait for a person, in the system's own words, by id.
+
+        Those that do not, and those of which it says nothing, are left out.
+        """
+        listed = self._system.read(self._ask(self._system.command) or "")
+        said = {id: listed[self.listed_as(id)] for id in ids if self.listed_as(id) in listed}
+        return {id: self._why(id, each) for id, each in said.items() if self._system.holds(each)}
+
+    def _why(self, id: str, said: Said) -> str:
+        explain = [part.format(id=id) for part in self._system.explain]
+        found = self._system.because.search((explain and self._ask(explain)) or "")
+        return found["why"].strip() if found else said.why or said.word
 
     def last_word(self, id: str) -> Said | None:
         """Return what the system says of a job once it is over; None if it says nothing in time."""

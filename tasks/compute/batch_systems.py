@@ -40,12 +40,16 @@ CAUSES: Mapping[str, str] = MappingProxyType(
 """Reasons of failures by what a batch system said of the job."""
 
 
+_NOWHERE = re.compile(r"(?!)")
+
+
 @dataclass(frozen=True)
 class Said:
-    """What a batch system said of one job, and its own word for it."""
+    """What a batch system said of one job, its own word for it, and why if it said that too."""
 
     state: JobState
     word: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class BatchSystem:
     look
         The command that lists a user's jobs, ``{user}`` being the user.
     line
-        What a job's line looks like, with the groups ``id`` and ``word``.
+        What a job's line looks like, with the groups ``id`` and ``word``, and perhaps ``why``.
     waiting, ended
         Its words for jobs that wait, and for jobs that are over; all others run.
     submitted
@@ -70,6 +74,11 @@ class BatchSystem:
     which, called
         The command that says which cluster or server answers here, and how it is named there,
         as the group ``name``. Without them it is told by the host from which it is asked.
+    held
+        Its words, or its reasons, for jobs that run only once a person has done something.
+    explain, because
+        The command that tells all of the job ``{id}``, and where it says why that is held, as
+        the group ``why``. Without them the listing says it.
     """
 
     cluster: str
@@ -80,7 +89,10 @@ class BatchSystem:
     ended: frozenset[str]
     submitted: str | None = None
     which: tuple[str, ...] = ()
-    called: re.Pattern[str] = re.compile(r"(?!)")
+    called: re.Pattern[str] = _NOWHERE
+    held: re.Pattern[str] = _NOWHERE
+    explain: tuple[str, ...] = ()
+    because: re.Pattern[str] = _NOWHERE
 
     @property
     def command(self) -> list[str]:
@@ -95,7 +107,12 @@ class BatchSystem:
         for match in self.line.finditer(listing):
             word = match["word"]
             state = JobState.WAITING if word in self.waiting else JobState.RUNNING
-            yield match["id"], Said(JobState.ENDED if word in self.ended else state, word)
+            why = match.groupdict().get("why") or ""
+            yield match["id"], Said(JobState.ENDED if word in self.ended else state, word, why)
+
+    def holds(self, said: Said) -> bool:
+        """Tell whether a job waits for a person."""
+        return any(self.held.fullmatch(each) for each in (said.word, said.why) if each)
 
 
 def clock(seconds: float) -> str:
@@ -234,8 +251,13 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
         "slurm": BatchSystem(
             cluster="SLURMCluster",
             words=_slurm,
-            look=("squeue", "--noheader", "--states=all", "--user={user}", "--format=%i|%T"),
-            line=re.compile(r"^(?P<id>\d+)\|(?P<word>\w+)", re.MULTILINE),
+            look=("squeue", "--noheader", "--states=all", "--user={user}", "--format=%i|%T|%r"),
+            line=re.compile(r"^(?P<id>\d+)\|(?P<word>\w+)(?:\|(?P<why>.*))?$", re.MULTILINE),
+            held=re.compile(
+                r"JobHeld.*|JobHoldMaxRequeue|launch.failed.*|BadConstraints|Invalid.*|ReqNode.*|"
+                r"DependencyNeverSatisfied|Partition(Down|Inactive|NodeLimit|TimeLimit)|"
+                r"(Account|QOS)NotAllowed|SPECIAL_EXIT|REQUEUE_HOLD|RESV_DEL_HOLD"
+            ),
             waiting=frozenset(
                 {
                     "PENDING",
@@ -266,6 +288,9 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             submitted=r"(?m)^(?P<job_id>\d+)(?:\.\S+)?\s*$",
             which=("qstat", "-B", "-f"),
             called=re.compile(r"^Server:\s*(?P<name>\S+)", re.MULTILINE),
+            held=re.compile("H"),
+            explain=("qstat", "-f", "{id}"),
+            because=re.compile(r"^\s*comment = (?P<why>.+)$", re.MULTILINE),
         ),
         "sge": BatchSystem(
             cluster="SGECluster",
@@ -278,6 +303,9 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             submitted=r"[Yy]our job (?P<job_id>\d+)",
             which=("qconf", "-sss"),
             called=re.compile(r"^(?P<name>[\w.-]+)\s*$", re.MULTILINE),
+            held=re.compile("hqw|hRwq|Eqw|Ehqw|EhRqw"),
+            explain=("qstat", "-j", "{id}"),
+            because=re.compile(r"^error reason\s+\d+:\s+(?P<why>.+)$", re.MULTILINE),
         ),
         "lsf": BatchSystem(
             cluster="LSFCluster",
@@ -289,6 +317,9 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             submitted=r"Job <(?P<job_id>\d+)>",
             which=("lsid",),
             called=re.compile(r"^My cluster name is (?P<name>\S+)", re.MULTILINE),
+            held=re.compile("PSUSP"),
+            explain=("bjobs", "-noheader", "-o", "pend_reason", "{id}"),
+            because=re.compile(r"^\s*(?P<why>\S.*)$", re.MULTILINE),
         ),
         "oar": BatchSystem(
             cluster="OARCluster",
@@ -297,6 +328,9 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             line=re.compile(r"^(?P<id>\d+)\s.*?\s(?P<word>[A-Za-z])\s+\S+\s*$", re.MULTILINE),
             waiting=frozenset("WHLt"),
             ended=frozenset("TE"),
+            held=re.compile("H"),
+            explain=("oarstat", "-f", "-j", "{id}"),
+            because=re.compile(r"^\s*message = (?P<why>.+)$", re.MULTILINE),
         ),
         "htcondor": BatchSystem(
             cluster="HTCondorCluster",
@@ -305,6 +339,9 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             line=re.compile(r"^(?P<id>\d+\.\d+)\s+(?P<word>\d)", re.MULTILINE),
             waiting=frozenset({"1", "5"}),
             ended=frozenset({"4"}),
+            held=re.compile("5"),
+            explain=("condor_q", "{id}", "-autoformat", "HoldReason"),
+            because=re.compile(r"^(?P<why>.+)$", re.MULTILINE),
         ),
     }
 )

@@ -21,8 +21,8 @@ from leadline.tasks.compute.dispatcher import Dispatch, Dispatcher
 from leadline.tasks.compute.job_dispatcher import JobDispatcher, open_jobs
 from leadline.tasks.compute.local_cluster import LocalWorker, local_cluster
 from leadline.tasks.compute.profile import AnyCluster, Profile, SchedulerCluster
-from leadline.tasks.compute.queue_cluster import JOBS, queue_cluster
-from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.queue_cluster import queue_cluster
+from leadline.tasks.compute.queue_settings import JOBS, QueueCluster
 from leadline.tasks.compute.resource_classes import ResourceClass, SizedDispatcher
 from leadline.tasks.errors import ComputeError
 

@@ -15,7 +15,7 @@ from distributed.utils import get_ip
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.crew import OWNER, Crew
 from leadline.tasks.compute.dispatcher import Dispatcher
-from leadline.tasks.compute.queue_settings import QueueCluster, Resources
+from leadline.tasks.compute.queue_settings import JOBS, QueueCluster, Resources
 from leadline.tasks.compute.queue_worker import CERTIFICATES
 from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.compute.roster import Roster
@@ -24,8 +24,6 @@ from leadline.tasks.store.owner import this_process
 MODULE = "leadline.tasks.compute.queue_worker"
 SEVERAL = 4
 """Calculations for which a worker's job asks for time, where it asks for less than it may."""
-JOBS = "batch-jobs"
-"""Folder of what belongs to batch jobs, under that of the calculations."""
 
 
 @contextmanager

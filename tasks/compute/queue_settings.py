@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from leadline.tasks.quantities import Bytes, Seconds
 
+JOBS = "batch-jobs"
+"""Folder of what belongs to batch jobs, under that of the calculations."""
 SYSTEMS = Literal["slurm", "pbs", "sge", "lsf", "oar", "htcondor"]
 
 

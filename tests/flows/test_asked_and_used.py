@@ -1,17 +1,21 @@
-"""`leadline status` and `leadline show` set what jobs asked for beside what was used."""
+"""`leadline status` and `leadline show` tell of jobs: asked for, used, held by their queue."""
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from told import COPPER
 
 from leadline.surrogate.candidate import Candidate
 from leadline.tasks.calculation import Failure, FailureKind, Result
+from leadline.tasks.compute.attempt_files import attempt_folder
+from leadline.tasks.compute.batch_job import Submission
 from leadline.tasks.engines.emt import EmtEngine
 from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.recipes.static import Static
@@ -86,3 +90,40 @@ def test_what_was_asked_for_stands_beside_what_was_used(
     status = json.loads(command("status", "small", "--json").out)
     assert status["requested"]["jobs"] == 2
     assert status["requested"]["memory"] == 8.4e9
+
+
+@pytest.fixture
+def slurm_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Slurm called big, whose listing stands in a file."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    for name, lines in {
+        "squeue": f"cat {folder}/listing",
+        "scontrol": "echo ClusterName=big",
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (folder / name).chmod(0o755)
+    return folder / "listing"
+
+
+def test_a_held_job_is_mentioned_while_it_is_held(
+    command: Callable[..., Said], store: Path, tmp_path: Path, slurm_of_a_line: Path
+) -> None:
+    queue, root = f"slurm/big/{getpass.getuser()}", tmp_path / "calculations"
+    with open_store(None, store) as opened:
+        id = queued(opened)
+        opened.claim(id, "me", where={"folder": str(root / id)})
+        directory = attempt_folder(root / id, 1)
+        directory.mkdir(parents=True)
+        Submission("slurm", "17", queue).note(directory)
+    slurm_of_a_line.write_text("17|PENDING|JobHeldAdmin\n18|PENDING|JobHeldUser\n")
+    assert "  batch job 17 is held: JobHeldAdmin\n" in command("status", "small").out
+    assert json.loads(command("status", "small", "--json").out)["held_jobs"] == {
+        "17": "JobHeldAdmin"
+    }
+    slurm_of_a_line.write_text("17|PENDING|Priority\n")
+    assert "is held" not in command("status", "small").out
+    Submission("slurm", "17", "slurm/other/me").note(directory)
+    slurm_of_a_line.write_text("17|PENDING|JobHeldAdmin\n")
+    assert "is held" not in command("status", "small").out

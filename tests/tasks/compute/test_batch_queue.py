@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dask
 import pytest
+from slurm_here import Slurm
 
 from leadline.tasks.compute import batch_queue, dispatcher
 from leadline.tasks.compute.attempt_files import Running
@@ -195,3 +196,82 @@ def test_a_job_is_as_old_as_its_script_though_its_prologue_was_slow(
     )
     by_script, by_process = map(float, told.stdout.split())
     assert by_script >= by_process + 1.0
+
+
+def by_option(option: str, told: str, listed: str) -> str:
+    """Return the lines of a command that tells of one job with an option, and else lists all."""
+    return f"case \"$*\" in *{option}*) echo '{told}';; *) cat <<'END'\n{listed}\nEND\n;; esac"
+
+
+PBS = "{}.server me long leadline -- 2 32 64gb 12:00 {} --"
+SGE = "{} 0.55500 leadline me {} 11/24/2026 10:00:00 32"
+OAR = "{} leadline me 2026-11-24 10:00:00 {} default"
+HELD = {
+    "slurm": (
+        "squeue",
+        "printf '17|PENDING|JobHeldUser\\n18|PENDING|Priority\\n19|RUNNING|None\\n'",
+        "JobHeldUser",
+    ),
+    "pbs": (
+        "qstat",
+        by_option("-f", "    comment = held by the site", "\n".join(
+            [PBS.format(17, "H"), PBS.format(18, "Q"), PBS.format(19, "R")]
+        )),
+        "held by the site",
+    ),
+    "sge": (
+        "qstat",
+        by_option("-j", "error reason    1:          no folder /home/me", "\n".join(
+            [SGE.format(17, "Eqw"), SGE.format(18, "qw"), SGE.format(19, "r")]
+        )),
+        "no folder /home/me",
+    ),
+    "lsf": (
+        "bjobs",
+        by_option("pend_reason", "The job was suspended by its owner", "17 PSUSP\n18 PEND\n19 RUN"),
+        "The job was suspended by its owner",
+    ),
+    "oar": (
+        "oarstat",
+        by_option("-f", "    message = held by me", "\n".join(
+            [OAR.format(17, "H"), OAR.format(18, "W"), OAR.format(19, "R")]
+        )),
+        "held by me",
+    ),
+    "htcondor": (
+        "condor_q",
+        by_option("HoldReason", "via condor_hold (by user me)", "17.0 5\n18.0 1\n19.0 2"),
+        "via condor_hold (by user me)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_a_job_that_waits_for_a_person_is_told_with_the_reason_of_its_queue(
+    kind: str, command: Commands, tmp_path: Path
+) -> None:
+    name, lines, why = HELD[kind]
+    command(name, lines)
+    queue = BatchQueue(QueueCluster.model_validate({"kind": kind}), tmp_path)
+    ids = [f"{n}.0" if kind == "htcondor" else str(n) for n in (17, 18, 19, 20)]
+    assert queue.held(ids) == {ids[0]: why}
+
+
+def test_a_job_that_is_held_without_a_reason_is_told_in_the_queues_word(
+    command: Commands, tmp_path: Path
+) -> None:
+    command("qstat", by_option("-f", "no such job", PBS.format(17, "H")))
+    queue = BatchQueue(QueueCluster(kind="pbs"), tmp_path)
+    assert queue.held(["17"]) == {"17": "H"}
+    command("qstat", "exit 1")
+    assert queue.held(["17"]) == {}
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_slurm_says_that_a_job_is_held(slurm: Slurm, tmp_path: Path) -> None:
+    queue = BatchQueue(QueueCluster(kind="slurm", directives=("--hold",)), tmp_path)
+    job = queue.submit("a.module", "target", "w1")
+    assert queue.held([job]) == {job: "JobHeldUser"}
+    slurm.call("scontrol", "release", job)
+    assert queue.held([job]) == {}
