@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leadline.tasks.calculation import FailureKind, Request, Result
+from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.compute import attempt as attempts
 from leadline.tasks.compute.attempt import Watch
 from leadline.tasks.compute.attempt_files import (
@@ -127,6 +127,41 @@ def test_records_that_name_no_queue_are_read(elsewhere: Request) -> None:
     (running,) = turns(folder)
     assert (running.job, running.queue) == ("17", None)
     assert submitted(folder, 1) == Submission("slurm", "17", None)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"), [("OUT_OF_MEMORY", "out-of-memory"), ("FAILED", "engine-killed")]
+)
+def test_an_engine_that_was_killed_for_memory_is_told_by_the_word_of_its_queue(
+    dispatcher: JobDispatcher, slurm: Path, elsewhere: Request, word: str, reason: str
+) -> None:
+    folder, directory = Path(elsewhere.folder), attempt_folder(Path(elsewhere.folder), 1)
+    asked = {"memory": 1e9, "most_memory": 4e9}
+    (directory / "request.json").write_text(json.dumps({"asked": asked}))
+    killed = Failure(FailureKind.REMOTE, "engine-killed", "pw.x was ended by SIGKILL")
+    write_result(Result("one", 1, converged=False, failure=killed, asked=asked), directory)
+    sign_off(folder, 1, "all ended")
+    (slurm / "listing").write_text(f"17|{word}\n")
+    result = taken_up(dispatcher, elsewhere)
+    assert result is not None
+    assert result.failure is not None
+    assert (result.failure.kind, result.failure.reason) == (FailureKind.REMOTE, reason)
+    assert result.asked == asked
+
+
+def test_a_job_that_is_over_without_a_word_of_its_engine_says_what_was_asked_and_used(
+    dispatcher: JobDispatcher, slurm: Path, elsewhere: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "STALL_SECONDS", 0.5)
+    directory = attempt_folder(Path(elsewhere.folder), 1)
+    (directory / "request.json").write_text(json.dumps({"asked": {"memory": 1e9}}))
+    (directory / "heartbeat").write_text("7")
+    (slurm / "listing").write_text("17|OUT_OF_MEMORY\n")
+    result = taken_up(dispatcher, elsewhere)
+    assert result is not None
+    assert result.failure is not None
+    assert result.failure.reason == "out-of-memory"
+    assert (result.asked, result.times) == ({"memory": 1e9}, {"wall": 60.0})
 
 
 def test_a_queues_word_signs_nothing_off_while_its_counter_rises_or_nobody_waits_to_see_it(

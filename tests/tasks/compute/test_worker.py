@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,12 @@ import psutil
 import pytest
 
 from leadline.tasks.calculation import FailureKind, Request, Result
-from leadline.tasks.compute.attempt_files import ask_to_stop, attempt_folder, is_signed_off
+from leadline.tasks.compute.attempt_files import (
+    ask_to_stop,
+    attempt_folder,
+    is_signed_off,
+    used_until_lost,
+)
 from leadline.tasks.compute.worker import run_calculation
 from leadline.tasks.errors import ComputeError
 
@@ -245,6 +251,29 @@ def test_a_crash_becomes_a_failure_of_its_kind(
     assert words in result.failure.message
     left = attempt_folder(Path(request.folder), 1) / "result.json"
     assert Result.from_json(left.read_text()) == result
+
+
+def test_what_an_attempt_used_until_it_was_ended_is_on_record(ask: Asking) -> None:
+    request = replace(ask(seconds=300, time_limit=2.0), asked={"walltime": 60.0})
+    result = run(request)
+    assert result.failure is not None
+    assert result.times["wall"] == pytest.approx(result.times["end"] - result.times["start"])
+    assert 2.0 < result.times["wall"] < 60.0
+    assert 1e7 < result.used["memory"] < 1e11
+    assert result.asked == {"walltime": 60.0}
+
+
+def test_a_lost_attempt_is_known_by_its_counter_and_its_memory(ask: Asking) -> None:
+    request = ask()
+    directory = attempt_folder(Path(request.folder), 1)
+    directory.mkdir(parents=True)
+    assert used_until_lost(Path(request.folder), 1) == ({}, {})
+    (directory / "heartbeat").write_text("4")
+    (directory / "memory").write_text("250000000")
+    assert used_until_lost(Path(request.folder), 1) == ({"wall": 30.0}, {"memory": 2.5e8})
+    (directory / "heartbeat").write_text("half a wor")
+    (directory / "memory").write_text("inf")
+    assert used_until_lost(Path(request.folder), 1) == ({}, {})
 
 
 def test_an_energy_that_is_no_number_is_no_result(ask: Asking) -> None:
