@@ -37,7 +37,7 @@ from leadline.tasks.compute.profile import Profile, load_profile
 from leadline.tasks.compute.right_sizing import RightSizing, Rule
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.table import engine
-from leadline.tasks.errors import SpecError
+from leadline.tasks.errors import ConfigurationError, SpecError
 from leadline.tasks.judge import Judge
 from leadline.tasks.learn import LearnSettings
 from leadline.tasks.needs import Sizes, measured_in
@@ -62,6 +62,8 @@ class Parts:
     profile: Profile
     engine: Engine
     recipe: Recipe
+    prerelaxer: Engine | None
+    """The cheap engine that the recipe relaxes with first, if it does."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -73,6 +75,20 @@ class Parts:
         """Elements that sources were asked for by name: those the engine must have."""
         named = (each.settings.get("elements") or () for each in self.spec.candidates)
         return frozenset(chain.from_iterable(named))
+
+    def check_engines(self, elements: frozenset[str]) -> list[str]:
+        """Return what a person should know of the engine; doubts of a cheap one are its nature.
+
+        Raises
+        ------
+        ConfigurationError
+            If one of them cannot run, or lacks an element.
+        """
+        notes = self.engine.check(elements)
+        if self.prerelaxer is not None:
+            with _named_in("recipe.prerelax.engine"):
+                self.prerelaxer.check(elements)
+        return notes
 
     @property
     def problem(self) -> Problem:
@@ -212,12 +228,29 @@ def parts_of(spec: CampaignSpec) -> Parts:
             "without it and compounds with it stand on no common hull; give the energies of the "
             "elements, corrected, as kind: values, or leave the U out"
         )
-    return Parts(
-        spec=spec,
-        profile=profile,
-        engine=chosen,
-        recipe=recipe(spec.recipe.name, spec.recipe.settings),
-    )
+    steps, cheap = _recipe_of(spec, profile)
+    return Parts(spec=spec, profile=profile, engine=chosen, recipe=steps, prerelaxer=cheap)
+
+
+def _recipe_of(spec: CampaignSpec, profile: Profile) -> tuple[Recipe, Engine | None]:
+    """Return the recipe and the cheap engine whose fingerprint is part of its id, if any."""
+    steps = recipe(spec.recipe.name, spec.recipe.settings)
+    if steps.prerelax is None:
+        return steps, None
+    asked = steps.prerelax.engine
+    with _named_in("recipe.prerelax.engine"):
+        cheap = engine(asked.name, asked.settings, profile.site(asked.name))
+        fingerprint = cheap.fingerprint()
+    return steps.prerelaxed_by(fingerprint), cheap
+
+
+@contextmanager
+def _named_in(key: str) -> Iterator[None]:
+    """Say of an engine that is set up wrong which key of the campaign file asks for it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{key}: {error}") from error
 
 
 @contextmanager
@@ -228,9 +261,9 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
     with ExitStack() as stack:
         patience = Patience(spec.store.patience * 3600, watch.note, lambda: watch.stop_now)
         store = stack.enter_context(open_for(spec.store, patience=patience))
-        parts.engine.check(parts.elements)
+        parts.check_engines(parts.elements)
         file = parts.built(folder)
-        parts.engine.check(frozenset(file.elements))
+        parts.check_engines(frozenset(file.elements))
         parts.refuse_foreign_references()
         owner = this_process()
         if store.campaign(spec.name) is None:
@@ -257,6 +290,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
             keep=spec.compute.keep,
             judge=Judge(store) if parts.recipe.relaxes_cell else None,
             rules=parts.rules,
+            prerelaxer=parts.prerelaxer,
         )
         desk.estimates.note_all(parts.measured(store, desk.sizes))
         built = {**file.report.to_plain(), "descriptor": reason}
@@ -266,6 +300,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
             profile=parts.profile,
             engine=parts.engine,
             recipe=parts.recipe,
+            prerelaxer=parts.prerelaxer,
             store=store,
             lease=lease,
             file=file,

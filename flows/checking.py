@@ -75,7 +75,7 @@ def _candidates(found: Findings, parts: Parts) -> PoolFile | None:
 def _engine(found: Findings, parts: Parts, file: PoolFile | None) -> None:
     elements = parts.elements | frozenset(file.elements if file else ())
     try:
-        notes = parts.engine.check(elements)
+        notes = parts.check_engines(elements)
         words = f"{parts.spec.engine.name} {parts.engine.version()}, fingerprint "
         found.fine("engine", words + parts.fingerprint[:12])
         parts.refuse_foreign_references()
@@ -84,6 +84,9 @@ def _engine(found: Findings, parts: Parts, file: PoolFile | None) -> None:
         return
     for note in notes:
         found.hint("engine", note)
+    if parts.prerelaxer is not None:
+        first, own = parts.prerelaxer, parts.spec.engine.name
+        found.fine("prerelax", f"{first.name} {first.version()} first; energies are {own}'s alone")
     if parts.given_references and not parts.declares_references:
         found.hint(
             "references",

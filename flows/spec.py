@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from leadline.flows.spec_objective import HullObjective, Objective
@@ -18,7 +18,8 @@ from leadline.flows.spec_section import Section
 from leadline.surrogate.errors import SurrogateError
 from leadline.tasks.errors import SpecError
 from leadline.tasks.quantities import Bytes, Hours, Seconds
-from leadline.tasks.settings import unkeepable
+from leadline.tasks.recipes.recipe_settings import CheapEngine
+from leadline.tasks.settings import Named, unkeepable
 
 FORMAT = 1
 
@@ -27,23 +28,15 @@ REFUSED = "refused_settings"
 """Type of the error that holds what a table refused: a line for each key."""
 
 
-class Named(BaseModel):
-    """A part that a table resolves: its name, and the settings of what is named."""
+def _accepted(look_up: Callable[[], object], section: str, under: str = "") -> None:
+    """Let pydantic gather what a table refuses of a section, less the section's own name.
 
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Everything but the name."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-def _accepted(look_up: Callable[[], object], section: str) -> None:
-    """Let pydantic gather what a table refuses of a section, less the section's own name."""
+    ``under`` is where the section stands in the one that pydantic names.
+    """
     try:
         look_up()
     except SpecError as error:
-        lines = [line.removeprefix(section) for line in str(error).splitlines()]
+        lines = [under + line.removeprefix(section) for line in str(error).splitlines()]
         raise PydanticCustomError(REFUSED, "{words}", {"words": "\n".join(lines)}) from None
 
 
@@ -83,7 +76,18 @@ class RecipeSpec(Named):
         from leadline.tasks.recipes.table import recipe_settings
 
         _accepted(lambda: recipe_settings(self.name, self.settings), "recipe")
+        if prerelax := getattr(recipe_settings(self.name, self.settings), "prerelax", None):
+            self._cheap_engine_holds(prerelax.engine)
         return self
+
+    def _cheap_engine_holds(self, cheap: CheapEngine) -> None:
+        from leadline.tasks.engines.table import engine_settings
+
+        where = ".prerelax.engine"
+        _accepted(lambda: engine_settings(cheap.name, cheap.settings), "engine", where)
+        if cheap.name == "replay":
+            words = "found 'replay'; allowed: an engine that computes, as emt or chgnet"
+            raise PydanticCustomError(REFUSED, "{words}", {"words": f"{where}.name: {words}"})
 
 
 class ChecksSpec(Section):

@@ -19,8 +19,15 @@ from leadline.tasks.report.formatting import counted, size
 from leadline.tasks.report.summary import request_words
 from leadline.tasks.requested import Requested
 from leadline.tasks.store.owner import is_gone
-from leadline.tasks.store.records import Calculation, CampaignState, Proposal, StructureRecord
+from leadline.tasks.store.records import (
+    Attempt,
+    Calculation,
+    CampaignState,
+    Proposal,
+    StructureRecord,
+)
 from leadline.tasks.store.store import Store
+from leadline.tasks.trial import prerelaxation
 from leadline.tasks.viewing import CampaignReader, known_campaign
 
 SHORTEST = 4
@@ -227,6 +234,8 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
         yield f"  attempt {attempt.number}: {attempt.state} ({attempt.reason}) {where}{took}"
         if attempt.asked:
             yield f"    {asked_in_words(attempt)}"
+        if attempt.prerelaxed:
+            yield f"    {prerelaxation(attempt.prerelaxed)}{_whose(attempt)}"
         if begun := attempt.continued_from:
             yield f"    went on from step {begun['step']} of attempt {begun['attempt']}"
         if attempt.changes:
@@ -236,5 +245,14 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
             yield f"    {failure['kind']}: {failure['reason']}: {failure['message']}"
 
 
+def _whose(attempt: Attempt) -> str:
+    """Say that an earlier attempt had relaxed the start already."""
+    earlier = (attempt.prerelaxed or {}).get("attempt")
+    return "" if earlier == attempt.number else f" (for attempt {earlier})"
+
+
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
+    return ", ".join(
+        f"{key} ({_pairs(value)})" if isinstance(value, Mapping) else f"{key} {value}"
+        for key, value in values.items()
+    )

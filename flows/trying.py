@@ -17,7 +17,15 @@ from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.store.store import Store
-from leadline.tasks.trial import cost, doubts, evidence, lacking, requested_words, spent
+from leadline.tasks.trial import (
+    cost,
+    doubts,
+    evidence,
+    lacking,
+    prerelaxation,
+    requested_words,
+    spent,
+)
 
 
 def try_one_candidate(
@@ -52,6 +60,9 @@ def try_one_candidate(
         found.fine("asked", words)
     if shown := evidence(record):
         found.fine("converged", shown)
+    if begun := record.attempts[-1].prerelaxed:
+        say = found.fine if begun["end"] == "converged" else found.hint
+        say("prerelax", prerelaxation(begun))
     for doubt in doubts(record, parts.recipe):
         found.hint("doubt", doubt)
     found.fine("cost", cost(record, sites, file.sites, parts.spec.stop.calculations).words())
@@ -78,5 +89,6 @@ def trial(parts: Parts, store: Store, cluster: Cluster, structure: str) -> Calcu
         campaign=spec.name,
         cuts=1,
         keep=spec.compute.keep,
+        prerelaxer=parts.prerelaxer,
     )
     return desk.carry(wanted.id, lambda: False).calculation

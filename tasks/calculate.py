@@ -104,6 +104,8 @@ class Desk:
         What calculations take, from those that have ended.
     rules
         How the requests of batch jobs follow them.
+    prerelaxer
+        The cheap engine that the recipe relaxes with first, if it does.
     """
 
     store: Store
@@ -120,6 +122,7 @@ class Desk:
     elements: dict[str, float] = field(default_factory=dict)
     estimates: Estimates = field(default_factory=Estimates)
     rules: RightSizing = field(default_factory=RightSizing)
+    prerelaxer: Engine | None = None
     watch: Watch = field(default_factory=Watch)
 
     @cached_property
@@ -263,6 +266,7 @@ class Desk:
             expected=plausible_energies(structure.formula, self.elements),
             time_limit=self.time_limit,
             keep=self.keep,
+            prerelax_site=self.prerelaxer.site.model_dump(mode="json") if self.prerelaxer else {},
         )
 
     def _reattach(self, record: Calculation, cancelled: Callable[[], bool]) -> str:

@@ -79,6 +79,8 @@ class Request:
         ``{"name", "settings"}``.
     site
         What the machine profile says of this engine: command, folders, ranks.
+    prerelax_site
+        The same of the cheap engine that the recipe relaxes with first, if it does.
     folder
         Folder of the calculation, on a disk that driver and worker share.
     gone
@@ -111,6 +113,13 @@ class Request:
     limited_by: str = "time-limit"
     keep: str = "failed"
     asked: Mapping[str, float] = field(default_factory=dict)
+    prerelax_site: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def prerelaxer(self) -> str | None:
+        """Name of the cheap engine that relaxes first, or None."""
+        asked = self.recipe["settings"].get("prerelax")
+        return None if asked is None else str(asked["engine"]["name"])
 
     def to_plain(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -163,6 +172,11 @@ class Result:
         where it began at the start.
     asked
         What the request said of its batch job.
+    prerelaxed
+        How a cheap engine relaxed the structure before, or None where none did:
+        ``engine``, ``attempt`` that it did it for, ``end`` (``converged``,
+        ``unfinished`` or ``dropped``) and ``why``, ``steps``, ``seconds`` and, of the
+        best geometry, ``largest_force`` (eV/Å) and ``volume_change`` (fraction).
     """
 
     calculation: str
@@ -183,6 +197,7 @@ class Result:
     used: Mapping[str, float] = field(default_factory=dict)
     continued_from: Mapping[str, int] | None = None
     asked: Mapping[str, float] = field(default_factory=dict)
+    prerelaxed: Mapping[str, Any] | None = None
 
     @property
     def complete(self) -> bool:

@@ -20,12 +20,13 @@ SYMMETRY_PRECISION = 0.05
 """Å: above what relaxation to common force tolerances leaves."""
 
 
-def left_prototype(initial: Structure, relaxed: Structure) -> str | None:
+def left_prototype(initial: Structure, relaxed: Structure, *, symmetry: bool = True) -> str | None:
     """Say why a relaxed structure is no longer what it was made as, or return None.
 
     The label of such a structure is not evidence about its input. Three signs
     count: a strain beyond ``MAX_STRAIN`` once the change of volume is taken
-    out; an atom displaced by more than ``MAX_DISPLACEMENT``; another space group.
+    out; an atom displaced by more than ``MAX_DISPLACEMENT``; and, with ``symmetry``,
+    another space group.
 
     Raises
     ------
@@ -40,8 +41,13 @@ def left_prototype(initial: Structure, relaxed: Structure) -> str | None:
     return (
         _strained(initial, relaxed)
         or _displaced(initial, relaxed)
-        or _resymmetrised(initial, relaxed)
+        or (_resymmetrised(initial, relaxed) if symmetry else None)
     )
+
+
+def has_symmetry(structure: Structure) -> bool:
+    """Return whether a structure has more symmetry than its lattice's translations."""
+    return not _space_group(structure).startswith("P1 ")
 
 
 def strain_at_constant_volume(initial: Structure, relaxed: Structure) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leadline.tasks.errors import SpecError
 
@@ -29,6 +29,17 @@ DEEPEST = 30
 """Levels of keys and lists in a file."""
 LARGEST = 2**63
 """Integers are smaller: a database keeps 64 bits."""
+
+
+class Named(BaseModel):
+    """A part that a table resolves: its name, and the settings of what is named."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.__pydantic_extra__ or {})
 
 
 def validated(model: type[Model], settings: Mapping[str, Any], path: str) -> Model:

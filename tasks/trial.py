@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,24 @@ def evidence(record: Calculation) -> str:
         for name, words in EVIDENCE.items()
         if name in found
     )
+
+
+def prerelaxation(begun: Mapping[str, Any]) -> str:
+    """Return how a cheap engine relaxed a structure before, as an attempt records it, in words."""
+    words = (
+        f"{begun['engine']} relaxed it first, {counted(begun['steps'], 'step')} in "
+        f"{duration(begun['seconds'])}"
+    )
+    if "volume_change" in begun:
+        words += (
+            f", to a largest force of {begun['largest_force']:.2g} eV/Å and a volume "
+            f"{begun['volume_change']:+.1%}"
+        )
+    if begun["end"] == "converged":
+        return words
+    if begun["end"] == "dropped":
+        return f"{words}; dropped, begun with the structure as it was: {begun['why']}"
+    return f"{words}; not converged, begun with the best geometry: {begun['why']}"
 
 
 def spent(record: Calculation) -> str:

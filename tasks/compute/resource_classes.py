@@ -55,8 +55,13 @@ class SizedDispatcher:
     ) -> Iterator[Result]:
         """Run one attempt in its class; see :meth:`Dispatcher.run`."""
         chosen = self._class_of(len(request.structure["species"]))
-        site = chosen.site(request.engine["name"]).model_dump(mode="json")
-        sized = replace(request, site=site)
+        sized = replace(
+            request,
+            site=chosen.site(request.engine["name"]).model_dump(mode="json"),
+            prerelax_site=chosen.site(cheap).model_dump(mode="json")
+            if (cheap := request.prerelaxer)
+            else {},
+        )
         with chosen.dispatcher.run(sized, cancelled, poll, need) as result:
             yield result
 

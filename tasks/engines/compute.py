@@ -5,13 +5,11 @@ Never raises for trouble of engine, recipe or structure: that is a result, too.
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +17,16 @@ from typing import Any
 import ase
 import psutil
 
-from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
+from leadline.tasks.engines.aftermath import failure_of, remove_scratch
 from leadline.tasks.engines.atoms import moved, to_atoms
-from leadline.tasks.engines.engine import Engine, EngineSite
+from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.memory import MemoryWatch
-from leadline.tasks.engines.table import engine
-from leadline.tasks.errors import CandidateError, ConfigurationError
+from leadline.tasks.engines.prerelax import prerelax
+from leadline.tasks.engines.requested import requested_engine
 from leadline.tasks.recipes.recipe import Instrument, RecipeOutcome
 from leadline.tasks.recipes.table import recipe
 from leadline.tasks.recipes.trail import Trail
-from leadline.tasks.settings import validated
 
 RAW = "raw"
 """Folder of the engine's own files under that of the attempt."""
@@ -76,44 +73,8 @@ def compute(request: Request, directory: Path) -> Result:
         used={"memory": memory.peak, "cores": cores_of(request.site)},
         continued_from=trail.continued_from,
         asked=request.asked,
+        prerelaxed=trail.prerelaxed,
     )
-
-
-def requested_engine(request: Request) -> Engine:
-    """Return the engine of a request, with the changes of this attempt.
-
-    Raises
-    ------
-    LeadlineError
-        If a setting is refused, a change touches the physics, or this machine's
-        files and code give another fingerprint than the request names.
-    """
-    asked = request.engine
-    changes = asked.get("changes") or {}
-    site = validated(EngineSite, request.site, "site")
-    chosen = engine(asked["name"], {**asked["settings"], **changes}, site)
-    physics = sorted(set(changes) - chosen.path_keys)
-    if physics:
-        raise ConfigurationError(
-            f"a further attempt may not change {', '.join(physics)} of {chosen.name}; "
-            f"allowed are {', '.join(sorted(chosen.path_keys)) or 'no settings'}: another value "
-            "is a calculation of its own"
-        )
-    expected = asked.get("fingerprint")
-    if expected and chosen.fingerprint() != expected:
-        raise ConfigurationError(
-            f"{chosen.name} {chosen.version()} on {platform.node()} has another fingerprint than "
-            "the campaign: its major version or a pseudopotential differs; install the same ones"
-        )
-    return chosen
-
-
-def remove_scratch(chosen: Engine, raw: Path) -> None:
-    """Remove what an engine wrote for itself alone; a link goes, and what it leads to stays."""
-    for name in chosen.scratch:
-        with suppress(OSError):
-            (raw / name).unlink()
-        shutil.rmtree(raw / name, ignore_errors=True)
 
 
 def _attempt(
@@ -128,7 +89,7 @@ def _attempt(
         versions |= {chosen.name: chosen.version()}
         found = _run(chosen, request, raw, trail)
     except Exception as error:
-        return None, versions, _classify(chosen, error, raw)
+        return None, versions, failure_of(chosen, error, raw)
     finally:
         if chosen is not None:
             remove_scratch(chosen, raw)
@@ -148,6 +109,7 @@ def _run(chosen: Engine, request: Request, raw: Path, trail: Trail) -> RecipeOut
         bands=lambda now: chosen.band_calculator(now, raw),
         observed=lambda: chosen.observed(raw),
     )
+    prerelax(atoms, request, steps, raw, trail)
     found = steps.run(atoms, instrument)
     return replace(
         found,
@@ -169,20 +131,6 @@ def _unexplained(found: RecipeOutcome, expected: Sequence[float] | None) -> Fail
         "its elements no bond explains it"
     )
     return Failure(FailureKind.PHYSICS, "absurd-energy", words)
-
-
-def _classify(chosen: Engine | None, error: Exception, raw: Path) -> Failure:
-    if isinstance(error, CandidateError):
-        return Failure(FailureKind.PHYSICS, "bad-structure", str(error))
-    if isinstance(error, LeadlineError):
-        return Failure(FailureKind.CONFIGURATION, "settings", str(error))
-    if isinstance(error, MemoryError):
-        return Failure(FailureKind.REMOTE, "out-of-memory", "the process ran out of memory")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failure(FailureKind.REMOTE, "disk-full", f"cannot write {error.filename}: {error}")
-    if chosen is None:
-        return Failure(FailureKind.CONFIGURATION, "settings", f"{type(error).__name__}: {error}")
-    return chosen.classify(error, raw)
 
 
 def _numbers(request: Request, found: RecipeOutcome) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculation import Request
-from leadline.tasks.engines.compute import RAW, remove_scratch, requested_engine
+from leadline.tasks.engines.aftermath import remove_scratch
+from leadline.tasks.engines.compute import RAW
+from leadline.tasks.engines.prerelax import FOLDER
+from leadline.tasks.engines.requested import requested_engine, requested_prerelaxer
 
 
 def tidy_after_end(request: Request, directory: Path) -> None:
@@ -22,3 +25,5 @@ def tidy_after_end(request: Request, directory: Path) -> None:
         shutil.rmtree(raw, ignore_errors=True)
     with suppress(LeadlineError):  # an engine that cannot be set up has no scratch files
         remove_scratch(requested_engine(request), raw)
+        if (cheap := requested_prerelaxer(request)) is not None:
+            remove_scratch(cheap, raw / FOLDER)

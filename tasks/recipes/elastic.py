@@ -24,9 +24,9 @@ from leadline.tasks.recipes.recipe import (
     Instrument,
     Recipe,
     RecipeOutcome,
-    RecipeSettings,
     outcome,
 )
+from leadline.tasks.recipes.recipe_settings import RelaxingSettings
 from leadline.tasks.recipes.relax import RelaxSettings, minimise
 
 SHARES = (-1.0, -0.5, 0.5, 1.0)
@@ -35,7 +35,7 @@ SYMMETRY_PRECISION = 0.01
 """Å, for the strains that symmetry makes the same."""
 
 
-class ElasticSettings(RecipeSettings):
+class ElasticSettings(RelaxingSettings):
     """Settings of ``elastic``."""
 
     relax: bool = True

@@ -18,13 +18,13 @@ from leadline.tasks.recipes.recipe import (
     Instrument,
     Recipe,
     RecipeOutcome,
-    RecipeSettings,
     outcome,
 )
+from leadline.tasks.recipes.recipe_settings import RelaxingSettings
 from leadline.tasks.recipes.relax import RelaxSettings, minimise
 
 
-class EquationOfStateSettings(RecipeSettings):
+class EquationOfStateSettings(RelaxingSettings):
     """Settings of ``equation_of_state``."""
 
     relax: bool = True

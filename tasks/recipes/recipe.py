@@ -5,8 +5,6 @@ A worker imports this module: neither prefect nor mongoengine nor torch here.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +15,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 from ase.units import GPa
-from pydantic import BaseModel, ConfigDict
 
 from leadline.tasks.calculation import Failure, FailureKind
+from leadline.tasks.errors import SpecError
+from leadline.tasks.recipes.recipe_settings import Prerelax, RecipeSettings, recipe_id
 from leadline.tasks.recipes.trail import Trail
 from leadline.tasks.settings import validated
 
@@ -53,12 +52,6 @@ UNITS = {
     "direct_band_gap": "eV",
 }
 """Units of the properties that recipes and engines give; what is not here has none."""
-
-
-class RecipeSettings(BaseModel):
-    """Settings of a recipe as a campaign file gives them; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)
@@ -148,17 +141,40 @@ class Recipe(Protocol):
     def relaxes_cell(self) -> bool:
         """True if lattice and volume at the end may differ from the start."""
 
+    @property
+    def pressure(self) -> float:
+        """GPa that the cell is relaxed to."""
+        return 0.0
+
+    @property
+    def prerelax(self) -> Prerelax | None:
+        """How a cheap engine relaxes the structure before this recipe runs, or None."""
+        found: Prerelax | None = getattr(self.settings, "prerelax", None)
+        return found
+
+    def prerelaxed_by(self, fingerprint: str) -> Recipe:
+        """Return this recipe, and what its cheap engine is.
+
+        Raises
+        ------
+        SpecError
+            If the settings name another fingerprint.
+        """
+        assert self.prerelax is not None
+        if self.prerelax.fingerprint not in (None, fingerprint):
+            raise SpecError(
+                f"recipe.prerelax.fingerprint: found {self.prerelax.fingerprint!r}, and the engine "
+                f"{self.prerelax.engine.name!r} of recipe.prerelax has {fingerprint}; leave the "
+                "key out, it is found by itself"
+            )
+        plain = self.settings.model_dump(mode="json")
+        return type(self)({**plain, "prerelax": {**plain["prerelax"], "fingerprint": fingerprint}})
+
     def run(self, atoms: Atoms, instrument: Instrument) -> RecipeOutcome:
         """Compute ``atoms`` (changed in place).
 
         What the calculator raises passes through: its engine knows what it means.
         """
-
-
-def recipe_id(name: str, settings: RecipeSettings) -> str:
-    """Return ``name-`` and twelve hex digits of the hash of all settings."""
-    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
-    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def outcome(

@@ -17,16 +17,18 @@ from leadline.tasks.recipes.recipe import (
     Instrument,
     Recipe,
     RecipeOutcome,
-    RecipeSettings,
     outcome,
 )
+from leadline.tasks.recipes.recipe_settings import RelaxingSettings
 from leadline.tasks.recipes.trail import VOLUME_CHANGE, Trail
 
 NOT_RELAXED = "not-relaxed"
 """Reason of a relaxation that ran out of steps: going on from there may end it."""
+RAN_AWAY = frozenset({"not-finite", "cell-fell-apart"})
+"""Reasons of a relaxation that went where no geometry on its way is worth anything."""
 
 
-class RelaxSettings(RecipeSettings):
+class RelaxSettings(RelaxingSettings):
     """Settings of ``relax``."""
 
     fmax: float = Field(default=0.02, gt=0, le=1)
@@ -54,6 +56,11 @@ class Relax(Recipe):
     def relaxes_cell(self) -> bool:
         """True unless ``cell: false``."""
         return self.settings.cell
+
+    @property
+    def pressure(self) -> float:
+        """GPa that the cell is relaxed to."""
+        return self.settings.pressure
 
     def run(self, atoms: Atoms, instrument: Instrument) -> RecipeOutcome:
         """Relax ``atoms``; each step is a line of ``relax.log``."""

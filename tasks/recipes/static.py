@@ -10,9 +10,9 @@ from leadline.tasks.recipes.recipe import (
     Instrument,
     Recipe,
     RecipeOutcome,
-    RecipeSettings,
     outcome,
 )
+from leadline.tasks.recipes.recipe_settings import RecipeSettings
 
 
 class StaticSettings(RecipeSettings):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from leadline.tasks.recipes.recipe import Recipe, RecipeSettings
+from leadline.tasks.recipes.recipe import Recipe
+from leadline.tasks.recipes.recipe_settings import RecipeSettings
 from leadline.tasks.settings import validated
 from leadline.tasks.tables import named
 

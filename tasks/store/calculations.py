@@ -301,6 +301,7 @@ def _of_attempt(result: Result | None) -> dict[str, Any]:
         "ended": now(),
         "times": result.times,
         "continued_from": result.continued_from,
+        "prerelaxed": result.prerelaxed,
         "asked": result.asked,
         "used": result.used,
         "where": result.where,

@@ -83,7 +83,10 @@ class ArtefactsField(JsonField):
 class AttemptsField(BaseField):
     """The attempts of a calculation: dates as dates, maps as JSON text."""
 
-    _maps = ("changes", "where", "failure", "times", "continued_from", "asked", "used")
+    _maps = (
+        *("changes", "where", "failure", "times", "continued_from", "prerelaxed"),
+        *("asked", "used"),
+    )
 
     def to_mongo(self, value: Iterable[Attempt]) -> list[dict[str, Any]]:
         """Return what the database keeps."""

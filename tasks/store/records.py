@@ -132,6 +132,8 @@ class Attempt:
     """What its batch job asked for (``right_sizing.Need.asked``); empty where it had none."""
     used: Mapping[str, float] = field(default_factory=dict)
     """``memory`` at the peak, bytes, and ``cores``, where known."""
+    prerelaxed: Mapping[str, Any] | None = None
+    """How a cheap engine relaxed the start, as in ``Result``; None where none did."""
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,32 @@ from leadline.tasks.recipes.recipe import UNITS, Instrument
 from leadline.tasks.recipes.table import RECIPES, recipe
 from leadline.tasks.recipes.trail import Trail
 
+PRERELAX = {"engine": {"name": "emt"}}
 OTHER_SETTINGS: dict[str, dict[str, Any]] = {
     "static": {},
-    "relax": {"fmax": 0.05, "max_steps": 50, "cell": False, "pressure": 1.0},
-    "relax+static": {"fmax": 0.05, "max_steps": 50, "cell": False, "pressure": 1.0},
+    "relax": {"fmax": 0.05, "max_steps": 50, "cell": False, "pressure": 1.0, "prerelax": PRERELAX},
+    "relax+static": {
+        "fmax": 0.05,
+        "max_steps": 50,
+        "cell": False,
+        "pressure": 1.0,
+        "prerelax": PRERELAX,
+    },
     "equation_of_state": {
         "relax": False,
         "fmax": 0.05,
         "max_steps": 50,
         "span": 0.05,
         "points": 9,
+        "prerelax": PRERELAX,
     },
-    "elastic": {"relax": False, "fmax": 0.05, "max_steps": 50, "strain": 0.005},
+    "elastic": {
+        "relax": False,
+        "fmax": 0.05,
+        "max_steps": 50,
+        "strain": 0.005,
+        "prerelax": PRERELAX,
+    },
     "band_gap": {},
 }
 FIXED_CELL: dict[str, dict[str, Any]] = {

@@ -28,6 +28,7 @@ GOOD: dict[str, Any] = {
     "engine": {"name": "emt"},
 }
 ORDERINGS = GOOD["candidates"][0]
+PRERELAX = {"engine": {"name": "emt"}}
 
 
 def refusal(changes: dict[str, Any]) -> list[str]:
@@ -70,6 +71,39 @@ def refusal(changes: dict[str, Any]) -> list[str]:
         (
             {"recipe": {"name": "melt"}},
             "recipe.name: 'melt' is not known; known are: band_gap, elastic",
+        ),
+        (
+            {"recipe": {"name": "relax", "prerelax": {"engine": {"name": "emt", "cutoff": 1}}}},
+            "recipe.prerelax.engine.cutoff: unknown key (did you mean 'asap_cutoff'?); allowed",
+        ),
+        (
+            {"recipe": {"name": "relax", "prerelax": {"engine": {"name": "xtb"}}}},
+            "recipe.prerelax.engine.name: 'xtb' is not known; known are: abinit,",
+        ),
+        (
+            {"recipe": {"name": "relax", "prerelax": {"engine": {"name": "emt"}, "fmax": 9}}},
+            "recipe.prerelax.fmax: found 9; allowed: less than or equal to 1",
+        ),
+        (
+            {"recipe": {"name": "relax", "prerelax": {"engine": {}}}},
+            "recipe.prerelax.engine.name: this key is needed and was not given",
+        ),
+        (
+            {
+                "recipe": {
+                    "name": "relax",
+                    "prerelax": {"engine": {"name": "replay", "path": "x", "energy_key": "e"}},
+                }
+            },
+            "recipe.prerelax.engine.name: found 'replay'; allowed: an engine that computes",
+        ),
+        (
+            {"recipe": {"name": "elastic", "relax": False, "prerelax": PRERELAX}},
+            "recipe: relax is false and keeps the cell as it is, and prerelax would change it;",
+        ),
+        (
+            {"recipe": {"name": "static", "prerelax": PRERELAX}},
+            "recipe.prerelax: unknown key; allowed here: none",
         ),
         (
             {"recipe": {"name": "band_gap"}},

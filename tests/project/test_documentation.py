@@ -14,12 +14,13 @@ import yaml
 from pydantic import BaseModel
 
 from leadline.flows.cli import app
-from leadline.flows.spec import CampaignSpec, Named
+from leadline.flows.spec import CampaignSpec
 from leadline.surrogate.acquisition import ACQUISITIONS
 from leadline.surrogate.descriptors.table import DESCRIPTORS
 from leadline.tasks.candidates.table import SOURCES
 from leadline.tasks.engines.table import ENGINES
 from leadline.tasks.recipes.table import RECIPES
+from leadline.tasks.settings import Named
 from leadline.tasks.tables import named
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from leadline.tasks.problem import HullProblem, PropertyProblem
 from leadline.tasks.recipes.table import recipe
 from leadline.tasks.store.records import Calculation
-from leadline.tasks.trial import cost, doubts, evidence, lacking, spent
+from leadline.tasks.trial import cost, doubts, evidence, lacking, prerelaxation, spent
 
 RELAXED = {
     "energy_per_atom": -3.5,
@@ -100,3 +100,21 @@ def test_the_cost_grows_with_the_atoms_or_with_their_cube() -> None:
 
 def test_no_more_is_counted_than_the_pool_holds() -> None:
     assert cost(calculation(), 2, np.array([2, 2]), 100).calculations == 2
+
+
+def test_what_a_cheap_engine_did_first_is_said_whatever_became_of_it() -> None:
+    begun = {
+        "engine": "emt", "attempt": 1, "end": "converged", "why": "", "steps": 7,
+        "seconds": 3.0, "largest_force": 0.0812, "volume_change": -0.043,
+    }  # fmt: skip
+    led = "emt relaxed it first, 7 steps in 3.0 s, to a largest force of 0.081 eV/Å and a volume "
+    assert prerelaxation(begun) == led + "-4.3%"
+    ended = {**begun, "end": "unfinished", "why": "out of steps"}
+    assert prerelaxation(ended).endswith(
+        "; not converged, begun with the best geometry: out of steps"
+    )
+    failed = {"engine": "emt", "end": "dropped", "why": "it crashed", "steps": 0, "seconds": 0.1}
+    assert prerelaxation(failed) == (
+        "emt relaxed it first, 0 steps in 0.1 s; dropped, begun with the structure as it was: "
+        "it crashed"
+    )

@@ -84,3 +84,24 @@ def test_what_ran_out_of_steps_goes_on_as_often_as_it_is_asked_to(ask: Asking) -
     begun = [each.continued_from for each in results[1:]]
     assert begun == [{"attempt": n, "step": 12} for n in range(1, len(results))]
     assert results[-1].energy == pytest.approx(undisturbed.energy, abs=1e-4)
+
+
+def test_one_that_was_killed_while_a_cheap_engine_relaxed_it_has_that_done_anew(
+    ask: Asking, worker: WorkerProcess, observe: Observer
+) -> None:
+    def led(seconds: float, attempt: int) -> Request:
+        cheap = {"name": "moody-emt", "seconds": seconds}
+        steps = {"name": "relax", "settings": {"fmax": 0.1, "prerelax": {"engine": cheap}}}
+        return ask("one", "moody-emt", attempt, structure=STRAINED, recipe=steps)
+
+    request = led(0.5, attempt=1)
+    folder = attempt_folder(Path(request.folder), 1)
+    worker.start(request)
+    observe.until((folder / "raw" / "prerelax" / "reached.json").exists)
+    worker.process.kill()
+    observe.until(lambda: is_signed_off(Path(request.folder), 1))
+    assert not (folder / "begin.json").exists()
+    result = run(led(0.0, attempt=2))
+    assert result.complete, result.failure
+    assert result.prerelaxed is not None
+    assert (result.prerelaxed["engine"], result.prerelaxed["attempt"]) == ("moody-emt", 2)

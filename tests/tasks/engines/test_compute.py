@@ -14,9 +14,10 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from leadline.tasks.calculation import Request, Result
-from leadline.tasks.engines.compute import compute, requested_engine
+from leadline.tasks.engines.compute import compute
 from leadline.tasks.engines.emt import EmtEngine
 from leadline.tasks.engines.engine import EngineSite
+from leadline.tasks.engines.requested import requested_engine
 from leadline.tasks.errors import ConfigurationError
 from leadline.tasks.structures import from_plain
 

@@ -83,6 +83,38 @@ def test_silicon_relaxes_to_its_lattice_parameter(tmp_path: Path) -> None:
     assert result.steps > 1
 
 
+ALUMINIUM = {
+    "pseudopotentials": {"Al": "Al.pz-vbc.UPF"},
+    "ecutwfc": 12,
+    "kpts": [2, 2, 2],
+    "smearing": "gaussian",
+    "degauss": 0.05,
+}
+
+
+@pytest.mark.parametrize(
+    "cheap",
+    [{"name": "emt"}, {"name": "espresso", **ALUMINIUM, "ecutwfc": 8, "kpts": [1, 1, 1]}],
+    ids=["a potential", "coarse settings"],
+)
+def test_a_cheap_engine_that_relaxes_first_spares_ionic_steps(
+    cheap: dict[str, Any], tmp_path: Path
+) -> None:
+    atoms = bulk("Al", cubic=True, a=3.97)
+    atoms.rattle(0.1, seed=3)
+    settings = {"cell": False, "fmax": 0.1}
+    alone = run(tmp_path / "alone", ALUMINIUM, atoms, {"name": "relax", "settings": settings})
+    first = {"prerelax": {"engine": cheap, "fmax": 0.02}}
+    led = run(tmp_path / "led", ALUMINIUM, atoms, {"name": "relax", "settings": settings | first})
+    assert led.complete, led.failure
+    assert led.prerelaxed is not None
+    assert led.prerelaxed["end"] == "converged", led.prerelaxed["why"]
+    # Whatever the engine, atoms are at rest where the symmetry of fcc puts them.
+    assert led.steps <= 1 < alone.steps
+    assert led.energy == pytest.approx(alone.energy, abs=0.03)
+    assert not (tmp_path / "led" / "raw" / "prerelax" / "out").exists()
+
+
 BAND_GAP = {"name": "band_gap", "settings": {}}
 
 
