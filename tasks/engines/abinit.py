@@ -18,11 +18,13 @@ from ase.calculators.calculator import BaseCalculator
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.engines import abinit_failures
 from leadline.tasks.engines.abinit_run import (
+    EIGENVALUES,
     ERRORS,
     INPUT,
     LOG,
     MAIN,
     NUMBERS,
+    bands_in,
     input_text,
     results,
 )
@@ -55,6 +57,7 @@ class AbinitEngine(Engine):
     path_keys: ClassVar[frozenset[str]] = frozenset(
         {"nstep", "bands", "diemac", "diemix", "iscf", "wfoptalg", "nline", "symmetry"}
     )
+    bands: ClassVar[bool] = True
     knobs: ClassVar[tuple[Knob, ...]] = (
         Knob("ecut", "Ha", "cutoff"),
         Knob("kspacing", "1/Å", "mesh"),
@@ -99,9 +102,17 @@ class AbinitEngine(Engine):
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return a calculator; the k-mesh is that of ``atoms`` now, and stays."""
+        return self._calculator(atoms, directory)
+
+    def band_calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
+        """Return a calculator whose SCF ends by the residuals of the bands, the empty ones too."""
+        return self._calculator(atoms, directory, bands=True)
+
+    def _calculator(self, atoms: Atoms, directory: Path, *, bands: bool = False) -> BaseCalculator:
         start = self.settings.initial_moments if self.magnetic else None
         moments = starting_moments(atoms, start, "nsppol", 2)
-        return SinglePoints(partial(self._run, directory, self.settings.mesh(atoms), moments))
+        mesh = self.settings.mesh(atoms)
+        return SinglePoints(partial(self._run, directory, mesh, moments, bands))
 
     def observed(self, directory: Path) -> Mapping[str, float]:
         """Return the magnetisation (μB of the cell) and the SCF steps of the last run."""
@@ -142,14 +153,16 @@ class AbinitEngine(Engine):
         directory: Path,
         mesh: tuple[int, int, int],
         moments: list[float] | None,
+        bands: bool,
         atoms: Atoms,
     ) -> Mapping[str, Any]:
         """Compute ``atoms`` by one run of ABINIT."""
         directory.mkdir(parents=True, exist_ok=True)
         # Where an output stands already, ABINIT writes into another file.
-        (directory / MAIN).unlink(missing_ok=True)
+        for name in (MAIN, EIGENVALUES):
+            (directory / name).unlink(missing_ok=True)
         potentials = {symbol: read_psp8(self._files()[symbol]) for symbol in set(atoms.symbols)}
-        text = input_text(self.settings, atoms, mesh, moments, potentials)
+        text = input_text(self.settings, atoms, mesh, moments, potentials, bands=bands)
         (directory / INPUT).write_text(text)
         command = [*shlex.split(command_line(self.site, "abinit")), INPUT]
         seconds = self.seconds_for_a_run()
@@ -157,7 +170,7 @@ class AbinitEngine(Engine):
             minutes, rest = divmod(int(seconds), 60)
             command += ["--timelimit", f"{minutes // 60}:{minutes % 60:02}:{rest:02}"]
         run_program(command, directory, LOG, ERRORS, self.site.threads)
-        return results(directory)
+        return results(directory) | (bands_in(directory) if bands else {})
 
     def _folder(self) -> Path:
         named = self.site.pseudopotentials or os.environ.get("ABINIT_PP_PATH")

@@ -33,7 +33,7 @@ from leadline.tasks.engines.program_end import (
     tail,
     text_of,
 )
-from leadline.tasks.engines.single_point import SinglePoints
+from leadline.tasks.engines.single_point import BANDS, SinglePoints
 from leadline.tasks.engines.wider_smearing import wider_smearing
 from leadline.tasks.errors import ConfigurationError
 
@@ -44,6 +44,10 @@ ANSWER = "answer.json"
 WIDEST = 0.4
 """eV, to which the smearing is widened."""
 ASK = "import gpaw, json; print(json.dumps([gpaw.__version__, *map(str, gpaw.setup_paths)]))"
+RESULTS = frozenset({"energy", "forces", "stress", *BANDS})
+"""What of an answer goes to the calculator's results."""
+EMPTY_BANDS, LOOSE_BANDS = 8, 4
+"""For a gap; and how many of the uppermost, which converge slowly, need not be converged."""
 
 ERROR_KINDS = (
     ("ConvergenceError", FailureKind.PHYSICS, "scf-not-converged"),
@@ -73,6 +77,7 @@ class GpawEngine(Engine):
         {"maxiter", "eigensolver", "bands", "symmetry"}
         | {"mixing_beta", "mixing_history", "mixing_weight"}
     )
+    bands: ClassVar[bool] = True
     knobs: ClassVar[tuple[Knob, ...]] = (
         Knob("cutoff", "eV", "cutoff"),
         Knob("kspacing", "1/Å", "mesh"),
@@ -121,14 +126,30 @@ class GpawEngine(Engine):
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return a calculator; the k-mesh is that of ``atoms`` now, and stays."""
-        parameters = self.settings.parameters() | {
+        return self._calculator(atoms, directory, self.settings.parameters())
+
+    def band_calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
+        """Return a calculator that converges the lowest empty bands, too.
+
+        By itself GPAW converges what is occupied alone.
+        """
+        parameters = self.settings.parameters()
+        converged = {**parameters["convergence"], "bands": -LOOSE_BANDS}
+        asked = {"nbands": -EMPTY_BANDS, "convergence": converged}
+        return self._calculator(atoms, directory, parameters | asked, bands=True)
+
+    def _calculator(
+        self, atoms: Atoms, directory: Path, settings: Mapping[str, Any], *, bands: bool = False
+    ) -> BaseCalculator:
+        parameters: dict[str, Any] = dict(settings) | {
             "kpts": {"size": self.settings.mesh(atoms), "gamma": True}
         }
         if atoms.info.get("charge"):
             parameters["charge"] = float(atoms.info["charge"])
         start = self.settings.initial_moments if self.magnetic else None
         moments = starting_moments(atoms, start, "spinpol", "true")
-        return SinglePoints(partial(self._run, directory, parameters, moments))
+        asked = {"parameters": parameters, "bands": bands}
+        return SinglePoints(partial(self._run, directory, asked, moments))
 
     def observed(self, directory: Path) -> Mapping[str, float]:
         """Return the magnetisation (μB of the cell) and the SCF iterations of the last run."""
@@ -171,11 +192,14 @@ class GpawEngine(Engine):
     def _run(
         self,
         directory: Path,
-        parameters: Mapping[str, Any],
+        wanted: Mapping[str, Any],
         moments: list[float] | None,
         atoms: Atoms,
     ) -> Mapping[str, Any]:
-        """Compute ``atoms`` in a process of its own; the answer's numbers."""
+        """Compute ``atoms`` in a process of its own; the answer's numbers.
+
+        ``wanted`` are GPAW's ``parameters``, and ``bands``: whether to give eigenvalues.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         (directory / ANSWER).unlink(missing_ok=True)
         (directory / SCRIPT).write_text(files(__package__).joinpath(SCRIPT).read_text())
@@ -186,7 +210,7 @@ class GpawEngine(Engine):
                 "positions": atoms.positions.tolist(),
                 "magmoms": moments,
             },
-            "parameters": parameters,
+            **wanted,
             "setup_paths": [str(folder) for folder in self._folders()],
         }
         (directory / "gpaw.json").write_text(json.dumps(asked))
@@ -196,7 +220,7 @@ class GpawEngine(Engine):
         answer = _answer(directory)
         if not {"energy", "forces", "stress", "numbers"} <= answer.keys():
             raise BrokenOutputError(f"{ANSWER} is not there, or lacks numbers")
-        return {key: answer[key] for key in ("energy", "forces", "stress")}
+        return {key: value for key, value in answer.items() if key in RESULTS}
 
     def _by_exit(self, error: CalledProcessError, printed: str) -> Failure:
         return by_exit("GPAW", error.returncode, printed)

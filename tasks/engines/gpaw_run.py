@@ -1,7 +1,8 @@
 """Computes one geometry with GPAW; copied beside its input and run there, by GPAW's own Python.
 
 Reads ``gpaw.json``; writes ``answer.json`` with energy (the free energy, eV), forces (eV/Å),
-stress (eV/Å^3, Voigt), magnetisation (μB) and iterations, or with the error that ended it.
+stress (eV/Å^3, Voigt), magnetisation (μB) and iterations, with eigenvalues and Fermi level (eV)
+where they are asked for, or with the error that ended it.
 Needs numpy, ASE and GPAW, and nothing of leadline: ``python gpaw_run.py`` computes it again.
 """
 
@@ -55,6 +56,19 @@ def compute(asked: dict[str, Any]) -> dict[str, Any]:
             "scf_iterations": int(atoms.calc.get_number_of_iterations()),
         },
         "version": gpaw.__version__,
+        **(bands_of(atoms.calc) if asked.get("bands") else {}),
+    }
+
+
+def bands_of(calc: Any) -> dict[str, Any]:
+    """Return the eigenvalues [spins][k-points][bands] and the Fermi level; all ranks take part."""
+    spins, points = calc.get_number_of_spins(), len(calc.get_ibz_k_points())
+    return {
+        "eigenvalues": [
+            [calc.get_eigenvalues(kpt=k, spin=s).tolist() for k in range(points)]
+            for s in range(spins)
+        ],
+        "fermi_level": float(calc.get_fermi_level()),
     }
 
 

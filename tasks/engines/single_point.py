@@ -11,6 +11,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 Compute = Callable[[Atoms], Mapping[str, Any]]
 """Atoms to ``energy`` (eV), ``forces`` (eV/Å), ``stress`` (Voigt, eV/Å^3), any ``magmoms`` (μB)."""
+BANDS = ("eigenvalues", "fermi_level")
+"""What a function may give beside, for recipes that ask for bands: see ``Engine``."""
 PROPERTIES = ["energy", "free_energy", "forces", "stress", "magmoms"]
 
 
@@ -43,5 +45,6 @@ class SinglePoints(Calculator):
             "forces": np.asarray(found["forces"], dtype=float),
             "stress": np.asarray(found["stress"], dtype=float),
         }
-        if "magmoms" in found:
-            self.results["magmoms"] = np.asarray(found["magmoms"], dtype=float)
+        for name in ("magmoms", *BANDS):
+            if name in found:
+                self.results[name] = np.asarray(found[name], dtype=float)

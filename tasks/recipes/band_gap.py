@@ -18,8 +18,9 @@ from leadline.tasks.recipes.static import Static
 class BandGap(Static):
     """A single point, and the gap of its Kohn-Sham bands on the k-mesh of the SCF.
 
-    The mesh may miss the band edges, so the gap of all k is this or less. It is
-    the functional's own: that of LDA or PBE is half to two thirds of the measured
+    The mesh may miss the band edges, so the gap of all k is this or less; one that is
+    centred at Γ has Γ, and zone boundaries where its divisions are even. It is the
+    functional's own: that of LDA or PBE is half to two thirds of the measured
     one. 0 where a band crosses the Fermi level.
     """
 

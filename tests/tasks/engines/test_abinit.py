@@ -53,6 +53,19 @@ def test_silicon_has_its_golden_energy(computed: Computed) -> None:
 
 
 @NEEDS_ABINIT
+@pytest.mark.parametrize("smearing", ["none", "gaussian"])
+def test_the_gap_of_silicon_is_that_of_pbe_and_indirect(smearing: str, computed: Computed) -> None:
+    gap = {"name": "band_gap", "settings": {}}
+    result = computed("abinit", {**SILICON, "smearing": smearing}, bulk("Si", a=5.43), recipe=gap)
+    assert result.complete, result.failure
+    # From Γ to X on this mesh, 0.6 to 0.7 eV; the direct one of PBE at Γ is 2.5 eV.
+    assert result.properties["band_gap"] == pytest.approx(0.65, abs=0.1)
+    assert result.properties["direct_band_gap"] == pytest.approx(2.5, abs=0.15)
+    assert result.properties["scf_iterations"] > 3
+    assert result.energy == pytest.approx(GOLDEN, abs=0.02 if smearing == "none" else 1e-4)
+
+
+@NEEDS_ABINIT
 def test_a_magnet_keeps_the_moments_of_its_structure(computed: Computed) -> None:
     iron = {
         "pseudopotentials": {"Fe": "26_Fe_16_2.0_2.5_pbe_n_v1.0.psp8"},

@@ -45,6 +45,17 @@ def test_silicon_has_its_golden_energy(computed: Computed) -> None:
 
 
 @NEEDS_GPAW
+def test_the_gap_of_silicon_is_that_of_pbe_and_indirect(computed: Computed) -> None:
+    gap = {"name": "band_gap", "settings": {}}
+    result = computed("gpaw", SILICON, bulk("Si", a=5.43), recipe=gap)
+    assert result.complete, result.failure
+    # From Γ to X on this mesh, 0.6 to 0.7 eV; the direct one of PBE at Γ is 2.5 eV.
+    assert result.properties["band_gap"] == pytest.approx(0.65, abs=0.1)
+    assert result.properties["direct_band_gap"] == pytest.approx(2.5, abs=0.15)
+    assert result.energy == pytest.approx(GOLDEN, abs=1e-4)
+
+
+@NEEDS_GPAW
 def test_atoms_may_leave_the_symmetry_of_the_step_before(tmp_path: Path) -> None:
     silicon = bulk("Si", a=5.43)
     silicon.calc = GpawEngine(SILICON, EngineSite()).calculator(silicon, tmp_path)
