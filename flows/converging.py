@@ -21,7 +21,16 @@ from leadline.surrogate.candidate import Candidate
 from leadline.tasks.calculate import last_failure
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster, open_cluster
-from leadline.tasks.convergence import LONGEST, Ladder, Rung, coarser, finer, formation_energy
+from leadline.tasks.convergence import (
+    LONGEST,
+    Ladder,
+    Rung,
+    coarser,
+    finer,
+    formation_energy,
+    setting,
+    with_setting,
+)
 from leadline.tasks.engines.atoms import to_atoms
 from leadline.tasks.engines.engine import Knob
 from leadline.tasks.engines.table import engine
@@ -95,7 +104,7 @@ def allowed_error(text: str) -> float:
 def _knobs(parts: Parts) -> list[Knob]:
     """Return the settings to converge: those that the campaign file gives a value."""
     given = parts.engine.settings.model_dump()
-    found = [each for each in parts.engine.knobs if given.get(each.name) is not None]
+    found = [each for each in parts.engine.knobs if setting(given, each.name) is not None]
     if not found:
         names = ", ".join(each.name for each in parts.engine.knobs)
         raise InputError(
@@ -190,30 +199,34 @@ class _Probe:
 def _climb_all(probe: _Probe, knobs: list[Knob], error: float, say: Say) -> bool:
     """Climb the ladder of each setting, the later ones with what the earlier ones found."""
     settings = probe.parts.engine.settings.model_dump(mode="json", exclude_none=True)
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
+    converged = 0
     for knob in knobs:
         ladder = _climbed(probe, knob, settings, error)
         say(f"\n{ladder.table()}")
         chosen = ladder.converged
         if chosen is None:
             say(
-                f"  {knob.name} did not converge in {len(ladder.rungs)} steps; start it finer, or "
+                f"  {knob.label} did not converge in {len(ladder.rungs)} steps; start it finer, or "
                 "allow a larger error"
             )
             continue
         say(
-            f"  {knob.name} {chosen.value:g}: from there on energies lie within "
+            f"  {knob.label} {chosen.value:g}: from there on energies lie within "
             f"{1e3 * ladder.spread_from(chosen):.2g} meV/atom"
         )
         settings = _with(knob, settings, chosen.value)
-        found |= {name: settings[name] for name in (knob.name, *knob.along) if name in settings}
+        converged += 1
+        for name in (knob.name, *knob.along):
+            if (value := setting(settings, name)) is not None:
+                found = with_setting(found, name, value)
     say(f"\nRecommended:\n{yaml.safe_dump({'engine': found}, sort_keys=False)}".rstrip())
-    return len(found) >= len(knobs)
+    return converged == len(knobs)
 
 
 def _climbed(probe: _Probe, knob: Knob, settings: Mapping[str, Any], error: float) -> Ladder:
     rungs: list[Rung] = []
-    for value in _values(knob, float(settings[knob.name]), probe.cell):
+    for value in _values(knob, float(setting(settings, knob.name)), probe.cell):
         rungs.append(probe.rung(value, _with(knob, settings, value)))
         ladder = Ladder(knob, tuple(rungs), error)
         if ladder.converged is not None:
@@ -230,8 +243,8 @@ def _values(knob: Knob, given: float, cell: Any) -> Iterator[float]:
 
 def _with(knob: Knob, settings: Mapping[str, Any], value: float) -> dict[str, Any]:
     """Return settings with another value, and what goes along in proportion."""
-    share = value / float(settings[knob.name])
+    share = value / float(setting(settings, knob.name))
     along = {
         name: round(float(settings[name]) * share, 3) for name in knob.along if name in settings
     }
-    return {**settings, knob.name: value, **along}
+    return with_setting({**settings, **along}, knob.name, value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -74,7 +75,7 @@ class Ladder:
 
     def table(self) -> str:
         """Return a line for each rung, its changes counted from the finest."""
-        name = f"{self.knob.name} ({self.knob.unit})"
+        name = f"{self.knob.label} ({self.knob.unit})"
         finest = self.rungs[-1]
         head = f"  {name:>18}  {'energy (meV/atom)':>18}  {'pressure (GPa)':>14}  {'time (s)':>8}"
         lines = [
@@ -122,6 +123,22 @@ def _pressure(rung: Rung, finest: Rung) -> str:
     if rung.pressure is None or finest.pressure is None:
         return ""
     return f"{rung.pressure - finest.pressure:+.2f}"
+
+
+def setting(settings: Mapping[str, Any], name: str) -> Any:
+    """Return a setting by its name, a dot between the keys of one in another; or None."""
+    first, _, rest = name.partition(".")
+    found = settings.get(first)
+    if not rest:
+        return found
+    return setting(found, rest) if isinstance(found, Mapping) else None
+
+
+def with_setting(settings: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """Return settings with another value of one, whose name is as above."""
+    first, _, rest = name.partition(".")
+    inner = with_setting(settings.get(first) or {}, rest, value) if rest else value
+    return {**settings, first: inner}
 
 
 def formation_energy(total: float, elements: Sequence[tuple[float, float]]) -> float:

@@ -58,7 +58,7 @@ class Knob:
     Parameters
     ----------
     name, unit
-        The setting, and its unit.
+        The setting, a dot between the keys of one in another, and its unit.
     kind
         ``cutoff``: larger is finer; ``mesh``: a spacing of k-points in 1/Å with
         the factor 2π, smaller is finer.
@@ -73,6 +73,11 @@ class Knob:
     kind: Literal["cutoff", "mesh"]
     factor: float = 1.25
     along: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The last key of the name."""
+        return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)

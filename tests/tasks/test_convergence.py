@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 from ase.build import bulk
 
-from leadline.tasks.convergence import Ladder, Rung, coarser, finer, formation_energy
+from leadline.tasks.convergence import (
+    Ladder,
+    Rung,
+    coarser,
+    finer,
+    formation_energy,
+    setting,
+    with_setting,
+)
 from leadline.tasks.engines.engine import Knob
 from leadline.tasks.engines.k_mesh import k_mesh
 
@@ -41,6 +49,20 @@ def test_a_table_counts_changes_from_the_finest() -> None:
     assert "ecutwfc (Ry)" in head
     assert first.split() == ["10", "+1.00", "-0.20", "2.0"]
     assert last.split() == ["30", "+0.00", "+0.00", "2.0"]
+
+
+def test_a_setting_in_a_setting_is_named_with_a_dot() -> None:
+    settings = {"kspacing": 0.3, "user_incar_settings": {"ENCUT": 400, "SIGMA": 0.1}}
+    assert setting(settings, "user_incar_settings.ENCUT") == 400
+    assert setting(settings, "kspacing") == 0.3
+    assert setting(settings, "kspacing.ENCUT") is None
+    assert setting({}, "user_incar_settings.ENCUT") is None
+    finer_one = with_setting(settings, "user_incar_settings.ENCUT", 500)
+    assert finer_one == {**settings, "user_incar_settings": {"ENCUT": 500, "SIGMA": 0.1}}
+    assert with_setting({}, "user_incar_settings.ENCUT", 500) == {
+        "user_incar_settings": {"ENCUT": 500}
+    }
+    assert Knob("user_incar_settings.ENCUT", "eV", "cutoff").label == "ENCUT"
 
 
 def test_cutoffs_grow_by_a_factor_to_round_numbers() -> None:
