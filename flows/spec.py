@@ -373,5 +373,5 @@ class CampaignSpec(Section):
             raise ValueError(
                 f"recipe.name: found {self.recipe.name!r}, which needs eigenvalues, and the engine "
                 f"{self.engine.name!r} gives none; allowed: another recipe, or an engine with "
-                "bands, as espresso"
+                "bands: abinit, espresso, gpaw, vasp"
             )

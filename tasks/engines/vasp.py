@@ -19,7 +19,7 @@ from pymatgen.core import Element
 
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.engines import vasp_failures
-from leadline.tasks.engines.engine import Engine, PhysicsRemedy
+from leadline.tasks.engines.engine import Engine, Knob, PhysicsRemedy
 from leadline.tasks.engines.potcar import Potcar, potcar_path, read_potcar
 from leadline.tasks.engines.program import command_line
 from leadline.tasks.engines.program_end import text_of
@@ -56,6 +56,11 @@ class VaspEngine(Engine):
         "AECCAR1", "AECCAR2", "ELFCAR", "vaspout.h5", "vaspwave.h5",
     )  # fmt: skip
     """Large files, and those with potentials in them: vaspout.h5 holds its whole input."""
+    bands: ClassVar[bool] = True
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("user_incar_settings.ENCUT", "eV", "cutoff"),
+        Knob("kspacing", "1/Å", "mesh"),
+    )
     Settings: ClassVar[type[VaspSettings]] = VaspSettings
     settings: VaspSettings
 
@@ -99,11 +104,19 @@ class VaspEngine(Engine):
 
     def calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
         """Return a calculator; the k-mesh is that of ``atoms`` now, and stays."""
+        return self._calculator(atoms, directory)
+
+    def band_calculator(self, atoms: Atoms, directory: Path) -> BaseCalculator:
+        """Return a calculator that reads eigenvalues: VASP has empty bands by itself."""
+        return self._calculator(atoms, directory, bands=True)
+
+    def _calculator(self, atoms: Atoms, directory: Path, *, bands: bool = False) -> BaseCalculator:
         vasp_failures.require_custodian()
         self._refuse_lacking(frozenset(atoms.symbols))
         given = vasp_input(self.settings, atoms, self._potcars())
         command = command_line(self.site, "vasp_std")
-        return SinglePoints(VaspRuns(command, self.site.threads, given, directory))
+        threads, seconds = self.site.threads, self.seconds_for_a_run
+        return SinglePoints(VaspRuns(command, threads, given, directory, seconds, bands))
 
     def observed(self, directory: Path) -> Mapping[str, float]:
         """Return the magnetisation (μB of the cell) and ``e_0_energy`` (eV) of the last run."""

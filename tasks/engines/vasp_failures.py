@@ -18,7 +18,7 @@ from subprocess import CalledProcessError
 from typing import Any
 
 from leadline.tasks.calculation import Failure, FailureKind
-from leadline.tasks.engines import program_end
+from leadline.tasks.engines import program_end, vasp_stop
 from leadline.tasks.engines.program import BrokenOutputError
 from leadline.tasks.engines.program_end import (
     ENDED_FROM_OUTSIDE,
@@ -42,8 +42,7 @@ READ_BY_CUSTODIAN = ("INCAR", "KPOINTS", "POSCAR", OUTCAR, VASPRUN, "OSZICAR", O
 
 PHRASES = (
     *program_end.PHRASES,
-    ("soft stop encountered", FailureKind.REMOTE, "walltime"),
-    ("hard stop encountered", FailureKind.REMOTE, "walltime"),
+    *((words, FailureKind.REMOTE, "walltime") for words in vasp_stop.WORDS),
     ("DUE TO TIME LIMIT", FailureKind.REMOTE, "walltime"),
     ("Error reading item", FailureKind.CONFIGURATION, "bad-input"),
     ("internal error in SET_CORE_WF", FailureKind.CONFIGURATION, "pseudopotential"),
@@ -84,6 +83,8 @@ def classify(error: BaseException, directory: Path, settings: Mapping[str, Any])
     """Say why the run in ``directory`` gave no answer; ``settings`` are those of that run."""
     if unstarted := by_error(error, "vasp"):
         return unstarted
+    if isinstance(error, vasp_stop.StoppedError):
+        return Failure(FailureKind.REMOTE, "walltime", str(error))
     words = text_of(directory / OUTPUT) + text_of(directory / ERRORS)
     code = error.returncode if isinstance(error, CalledProcessError) else 0
     if signal_of(code) in ENDED_FROM_OUTSIDE:

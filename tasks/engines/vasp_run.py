@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
+from numpy.typing import NDArray
 
 from leadline.tasks.engines.program import BrokenOutputError, run_program
 from leadline.tasks.engines.program_end import last_numbers, text_of
@@ -26,6 +27,10 @@ from leadline.tasks.engines.vasp_failures import (
     custodian_errors,
 )
 from leadline.tasks.engines.vasp_input import VaspInput
+from leadline.tasks.engines.vasp_stop import Stop, refuse_stopped
+
+if TYPE_CHECKING:  # pymatgen's parser takes a second to load
+    from pymatgen.io.vasp.outputs import Vasprun
 
 KBAR = 0.1 * GPa
 NUMBERS = {
@@ -52,12 +57,18 @@ class VaspRuns:
         The input; a WAVECAR of the step before is where VASP starts from.
     directory
         Where it runs.
+    seconds
+        Gives the seconds after which a run that begins now is to end, or None.
+    bands
+        Whether eigenvalues are read, too.
     """
 
     command: str
     threads: int
     given: VaspInput
     directory: Path
+    seconds: Callable[[], float | None]
+    bands: bool = False
 
     def __call__(self, atoms: Atoms) -> dict[str, Any]:
         """Write the input for ``atoms``, run VASP, and read its output."""
@@ -65,13 +76,15 @@ class VaspRuns:
             (self.directory / name).unlink(missing_ok=True)
         self.given.write(self.directory, atoms)
         try:
-            run_program(shlex.split(self.command), self.directory, OUTPUT, ERRORS, self.threads)
+            with Stop(self.directory, self.seconds()) as stop:
+                run_program(shlex.split(self.command), self.directory, OUTPUT, ERRORS, self.threads)
         finally:
             (self.directory / "POTCAR").unlink(missing_ok=True)
-        return read_results(self.directory, self.given.order)
+        refuse_stopped(self.directory, OUTPUT, OUTCAR, asked=stop.asked)
+        return read_results(self.directory, self.given.order, bands=self.bands)
 
 
-def read_results(directory: Path, order: Sequence[int]) -> dict[str, Any]:
+def read_results(directory: Path, order: Sequence[int], *, bands: bool = False) -> dict[str, Any]:
     """Read a finished run: eV, eV/Å, eV/Å^3 and μB, atoms back in their own order.
 
     Raises
@@ -83,7 +96,7 @@ def read_results(directory: Path, order: Sequence[int]) -> dict[str, Any]:
     """
     if FINISHED not in text_of(directory / OUTCAR):
         raise BrokenOutputError(f"{OUTCAR} is cut short: no line says {FINISHED!r}")
-    step = _last_step(directory)
+    run, step = _last_step(directory, bands=bands)
     if errors := custodian_errors(directory):
         raise BrokenOutputError(f"VASP went on after an error: {', '.join(errors)}")
     back = np.argsort(order)
@@ -93,7 +106,7 @@ def read_results(directory: Path, order: Sequence[int]) -> dict[str, Any]:
         # VASP counts pressure positive, in kB.
         "stress": -KBAR * full_3x3_to_voigt_6_stress(np.array(step["stress"], dtype=float)),
     }
-    return results | _moments(directory, back)
+    return results | _moments(directory, back) | (_bands(run) if bands else {})
 
 
 def numbers_in(directory: Path) -> dict[str, float]:
@@ -104,14 +117,14 @@ def numbers_in(directory: Path) -> dict[str, float]:
     return found
 
 
-def _last_step(directory: Path) -> dict[str, Any]:
+def _last_step(directory: Path, *, bands: bool) -> tuple[Vasprun, dict[str, Any]]:
     from pymatgen.io.vasp.outputs import Vasprun
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             run = Vasprun(
-                directory / VASPRUN, parse_dos=False, parse_eigen=False, parse_potcar_file=False
+                directory / VASPRUN, parse_dos=False, parse_eigen=bands, parse_potcar_file=False
             )
         converged, step = run.converged_electronic, run.ionic_steps[-1]
     except Exception as error:  # lxml's, and whatever half a file makes of pymatgen's parser
@@ -122,7 +135,23 @@ def _last_step(directory: Path) -> dict[str, Any]:
         )
     if missing := sorted({"e_fr_energy", "forces", "stress"} - step.keys()):
         raise BrokenOutputError(f"{VASPRUN} lacks {', '.join(missing)}")
-    return dict(step)
+    return run, dict(step)
+
+
+def _bands(run: Vasprun) -> dict[str, Any]:
+    """Return ``eigenvalues`` [spins, k-points, bands] and ``fermi_level``, eV.
+
+    The level is put between the highest band that is mostly occupied and the next:
+    VASP's own lies at the edge of a band where it chooses so. Where there is no next
+    one it lies beyond all, and whoever looks for a gap finds none.
+    """
+    by_spin = run.eigenvalues or {}
+    spins = sorted(by_spin, key=int, reverse=True)
+    found: NDArray[np.float64] = np.array([by_spin[spin] for spin in spins])
+    energies, filled = found[..., 0], found[..., 1] > 0.5
+    top = energies[filled].max(initial=energies.min() - 1)
+    bottom = energies[~filled].min(initial=energies.max() + 1)
+    return {"eigenvalues": energies, "fermi_level": float(top + bottom) / 2}
 
 
 def _moments(directory: Path, back: np.ndarray) -> dict[str, Any]:

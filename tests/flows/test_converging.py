@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from leadline.tasks.store.records import CalculationState
 from leadline.tasks.store.store import open_store
@@ -29,6 +31,7 @@ SILICON = {
     },
     "compute": {"workers": 1},
 }
+STAND_IN = Path(__file__).parents[1] / "plugins" / "stand_in_vasp"
 needs_pw = pytest.mark.skipif(
     shutil.which("pw.x") is None or not Path("/usr/share/espresso/pseudo").is_dir(),
     reason="needs pw.x and Debian's quantum-espresso-data",
@@ -58,6 +61,37 @@ def test_cutoff_and_mesh_of_silicon_are_found_and_hold(
     assert {each.recipe["name"] for each in records} == {"static"}
     again = command("converge", campaign_file(**SILICON), "--error", "20meV")
     assert again.out == said.out
+
+
+def test_the_cutoff_of_vasp_is_found_inside_of_its_incar(
+    command: Command, campaign_file: WriteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("custodian", reason="needs custodian: the extra vasp")
+    site = {
+        "command": f"{sys.executable} {STAND_IN / 'stand_in_vasp.py'} basis",
+        "pseudopotentials": str(STAND_IN / "potentials"),
+    }
+    profile = {"cluster": {"kind": "local", "dashboard": None}, "engines": {"vasp": site}}
+    (tmp_path / "replayed.yaml").write_text(yaml.safe_dump(profile))
+    monkeypatch.setenv("LEADLINE_PROFILES", str(tmp_path))
+    file = campaign_file(
+        candidates=[{"source": "orderings", "lattice": "fcc", "elements": ["Cu"], "max_atoms": 1}],
+        engine={
+            "name": "vasp",
+            "user_incar_settings": {"ENCUT": 300, "ISMEAR": 1, "SIGMA": 0.1},
+            "user_potcar_settings": {"Cu": "Cu"},
+            "kspacing": 1.0,
+        },
+        compute={"workers": 1, "profile": "replayed"},
+    )
+    said = command("converge", file, "--error", "5meV")
+    assert said.code == 0, said.err + said.out
+    assert "ENCUT (eV)" in said.out
+    found = yaml.safe_load(said.out.partition("Recommended:\n")[2])["engine"]
+    # 1 eV exp(-ENCUT / 60 eV) is what the stand-in's basis lacks: 5 meV at 318 eV.
+    assert 240 < found["user_incar_settings"]["ENCUT"] <= 375
+    assert set(found) == {"user_incar_settings", "kspacing"}
+    assert set(found["user_incar_settings"]) == {"ENCUT"}
 
 
 def test_an_engine_without_such_settings_is_refused(

@@ -8,10 +8,12 @@ pseudopotentials: headers alone, written for tests. Standard library alone.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,11 @@ BANNER = " running    1 mpi-ranks\n vasp.6.4.2 20Jul23 (build stand-in) complex\
 FINISHED = " General timing and accounting informations for this job:\n"
 ENTROPY = 0.004
 """eV of -TS for each atom, so that the three energies of VASP differ."""
+GAP, APART, EMPTY = 1.25, 0.1, 4
+"""eV between occupied and empty bands at the second k-point, 1 eV more at the first; others."""
+REACHED = (
+    "------------------------ aborting loop because EDIFF is reached ------------------------\n"
+)
 
 
 @dataclass
@@ -111,12 +118,12 @@ def vasprun(task: Task, found: Answer, steps: int) -> str:
   </set></array>
  </atominfo>
 {_structure(task, "initialpos")} <calculation>
-{electronic}{_structure(task)}{ends}{energy} </calculation>
+{electronic}{_structure(task)}{ends}{energy}{_eigenvalues(task)} </calculation>
 {_structure(task, "finalpos")}</modeling>
 """
 
 
-def outcar(task: Task, *, whole: bool) -> str:
+def outcar(task: Task, *, whole: bool, reached: bool = True) -> str:
     electrons = 11.0 * len(task.species)
     text = f" vasp.6.4.2 20Jul23 (build stand-in) complex\n   NELECT = {electrons:12.4f}\n"
     text += f"   k-points           NKPTS =      1   number of bands    NBANDS= {int(electrons)}\n"
@@ -132,7 +139,7 @@ def outcar(task: Task, *, whole: bool) -> str:
             + "-" * 50
             + f"\ntot {0.0:11.3f} {0.0:7.3f} {sum(moments):7.3f} {sum(moments):7.3f}\n\n"
         )
-    return text + (FINISHED if whole else "")
+    return text + (REACHED if whole and reached else "") + (FINISHED if whole else "")
 
 
 class Run:
@@ -141,9 +148,9 @@ class Run:
     def __init__(self, task: Task) -> None:
         self.task, self.found = task, answer(task.cell, task.species, task.positions)
 
-    def well(self, steps: int = 8) -> None:
+    def well(self, steps: int = 8, *, reached: bool = True) -> None:
         Path("vasprun.xml").write_text(vasprun(self.task, self.found, steps))
-        Path("OUTCAR").write_text(outcar(self.task, whole=True))
+        Path("OUTCAR").write_text(outcar(self.task, whole=True, reached=reached))
         Path("WAVECAR").write_bytes(bytes(100))
         free = self.found.energy * RYDBERG
         dav = "".join(f"DAV: {n:3d}   {free:.10E}   -0.1E-04\n" for n in range(1, steps + 1))
@@ -163,6 +170,24 @@ class Run:
     def goes_on(self, words: str) -> None:
         say(words)
         self.well()
+
+    def short_of_waves(self) -> None:
+        """Give an energy that is too high by what a basis lacks: 1 eV an atom at ENCUT 0."""
+        lacking = math.exp(-float(self.task.incar["ENCUT"]) / 60) * len(self.task.species)
+        self.found.energy += lacking / RYDBERG
+        self.well()
+
+    def full(self) -> None:
+        self.task.incar["EMPTY"] = "0"
+        self.well()
+
+    def asked_to_stop(self, *, reached: bool) -> None:
+        """Compute until STOPCAR says to stop, as VASP does at the end of an SCF step."""
+        while "LABORT = .TRUE." not in _text("STOPCAR"):
+            time.sleep(0.02)
+        if not reached:
+            say(" hard stop encountered!  aborting job ...")
+        self.well(3, reached=reached)
 
     def cut(self, name: str) -> None:
         self.well()
@@ -193,6 +218,10 @@ FAULTS: dict[str, Callable[[Run], None]] = {
     "terminated": lambda run: run.dies(signal.SIGTERM),
     "segfault": lambda run: run.dies(signal.SIGSEGV),
     "walltime": lambda run: run.stops(" soft stop encountered!  aborting job ...", 0),
+    "endless": lambda run: run.asked_to_stop(reached=False),
+    "just-done": lambda run: run.asked_to_stop(reached=True),
+    "no-empty-bands": Run.full,
+    "basis": Run.short_of_waves,
     "cut-vasprun": lambda run: run.cut("vasprun.xml"),
     "cut-outcar": lambda run: run.cut("OUTCAR"),
     "nothing": lambda run: None,
@@ -213,6 +242,7 @@ def say(words: str) -> None:
 
 def main(arguments: list[str]) -> None:
     say(BANNER)
+    Path("STOPCAR").unlink(missing_ok=True)  # so does VASP
     if not Path("POSCAR").is_file():
         sys.exit("no POSCAR")
     task = read()
@@ -220,6 +250,27 @@ def main(arguments: list[str]) -> None:
     if titles != [symbol for symbol, _ in task.counted]:
         FAULTS["potentials"](Run(task))
     FAULTS.get(arguments[0] if arguments else "", Run.well)(Run(task))
+
+
+def _text(name: str) -> str:
+    return Path(name).read_text() if Path(name).is_file() else ""
+
+
+def _eigenvalues(task: Task) -> str:
+    """Return two k-points of bands, filled as far as 11 electrons of an atom reach."""
+    filled = 11 * len(task.species) / 2
+    spins = int(task.incar.get("ISPIN", "1"))
+    sets = ""
+    for spin in range(1, spins + 1):
+        sets += f'<set comment="spin {spin}">\n'
+        for point, gap in enumerate((GAP + 1, GAP), 1):
+            bands = [-APART * n for n in range(math.ceil(filled))][::-1]
+            bands += [gap + APART * n for n in range(int(task.incar.get("EMPTY", EMPTY)))]
+            rows = [f"<r>{e:9.4f} {min(1.0, max(0.0, filled - n)):6.4f}</r>\n"
+                    for n, e in enumerate(bands)]  # fmt: skip
+            sets += f'<set comment="kpoint {point}">\n{"".join(rows)}</set>\n'
+        sets += "</set>\n"
+    return f"<eigenvalues><array>\n<set>\n{sets}</set>\n</array></eigenvalues>\n"
 
 
 def _vector(words: list[str], scale: float) -> Vector:

@@ -75,6 +75,41 @@ def test_the_energy_is_the_free_one_and_no_potential_is_kept(tmp_path: Path) -> 
     assert not (tmp_path / "raw" / "POTCAR").exists()
 
 
+GAP = {"name": "band_gap", "settings": {}}
+
+
+@pytest.mark.parametrize("spins", [1, 2])
+def test_the_gap_lies_between_the_bands_that_are_filled_and_those_that_are_not(
+    tmp_path: Path, spins: int
+) -> None:
+    incar = {**SETTINGS["user_incar_settings"], "ISPIN": spins}
+    result = run(tmp_path, settings={**SETTINGS, "user_incar_settings": incar}, recipe=GAP)
+    assert result.complete, result.failure
+    gaps = {name: result.properties[name] for name in ("band_gap", "direct_band_gap")}
+    assert gaps == {"band_gap": pytest.approx(1.25), "direct_band_gap": pytest.approx(1.25)}
+
+
+def test_without_empty_bands_there_is_no_gap_to_see(tmp_path: Path) -> None:
+    failure = run(tmp_path, "no-empty-bands", recipe=GAP).failure
+    assert failure is not None
+    assert (failure.kind, failure.reason) == ("physics", "no-bands")
+
+
+def test_it_is_asked_to_end_before_its_time_is_up_and_that_is_no_answer(tmp_path: Path) -> None:
+    result = run(tmp_path, "endless", time_limit=3.0)
+    assert not result.complete
+    assert result.failure is not None
+    assert (result.failure.kind, result.failure.reason) == ("remote", "walltime")
+    assert "STOPCAR" in result.failure.message
+    # Its files show fewer SCF steps than NELM, as those of a converged run do.
+    assert "General timing" in (tmp_path / "raw" / "OUTCAR").read_text()
+    assert not (tmp_path / "raw" / "STOPCAR").exists()
+
+
+def test_one_that_converged_in_its_last_moment_is_an_answer(tmp_path: Path) -> None:
+    assert run(tmp_path, "just-done", time_limit=3.0).energy == run(tmp_path / "again").energy
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "reason"),
     [
