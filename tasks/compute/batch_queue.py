@@ -34,6 +34,8 @@ ANSWER_SECONDS = 60.0
 """How long a batch system has to answer."""
 CAUSE_SECONDS = 30.0
 """How long it has to say what became of a job."""
+AWAY_SECONDS = 3600.0
+"""How long one that did answer may be silent before that is called a refusal."""
 _BEGIN = f"export {JOB_BEGAN}=`date +%s`"
 """First line of each job; by backticks, as HTCondor reads ``$(...)`` as a macro of its own."""
 _STRANGE = re.compile(r"[^\w.@-]")
@@ -66,7 +68,7 @@ class BatchQueue:
         self._lock, self._looking = Lock(), Lock()
         self._submitted: dict[str, float] = {}
         self._listed: dict[str, Said] = {}
-        self._asked = self._looked = -float("inf")
+        self._asked = self._looked = self._answered = -float("inf")
         self._name: str | None = None
 
     @property
@@ -119,14 +121,30 @@ class BatchQueue:
                 "under `cluster` of the profile"
             ) from None
         with self._lock:
-            self._submitted[str(job.job_id)] = time.monotonic()
+            self._submitted[str(job.job_id)] = self._answered = time.monotonic()
         return str(job.job_id)
 
-    def cancel(self, *ids: str) -> None:
-        """Ask for the end of jobs; those that are over already are left alone."""
-        command = self._job_class.cancel_command.split()
-        if ids:
-            self._ask([*command, *ids])
+    def is_away(self) -> bool:
+        """Tell whether the system does not answer now, as it did not long ago.
+
+        Controllers are started again, and fall silent under load: that is no refusal.
+        """
+        asked = time.monotonic()
+        if self._ask(self._system.command) is not None:
+            self._answered = asked
+            return False
+        return asked - self._answered < AWAY_SECONDS
+
+    def cancel(self, *ids: str) -> bool:
+        """Ask for the end of jobs; tell whether that was heard, or none of them is left."""
+        if not ids or self._ask([*self._job_class.cancel_command.split(), *ids]) is not None:
+            return True
+        listing = self._ask(self._system.command)
+        if listing is None:
+            return False
+        listed = self._system.read(listing)
+        said = (listed.get(self.listed_as(id), GONE) for id in ids)
+        return all(each.state is JobState.ENDED for each in said)
 
     def listed_as(self, id: str) -> str:
         """Return a job's id as listings have it: a job of PBS adds the server's name to its own."""
@@ -191,7 +209,8 @@ class BatchQueue:
         listing = self._ask(self._system.command)
         if listing is not None:
             with self._lock:
-                self._listed, self._looked = self._system.read(listing), began
+                self._listed = self._system.read(listing)
+                self._looked = self._answered = began
 
     def _ask(self, command: list[str]) -> str | None:
         """Return what a command of the system prints, or None where it fails."""

@@ -142,14 +142,9 @@ class Dispatcher:
     def site_for(self, engine: str, sites: int) -> None:
         """Return None: all cells have the same."""
 
-    @property
-    def sees_queue(self) -> bool:
-        """True if its workers are in batch jobs."""
-        return self._queue is not None
-
-    def proves_gone(self, running: Running) -> bool:
-        """Tell whether the batch system says that the job around an attempt is over."""
-        return self._queue is not None and proved_by(self._queue, running)
+    def proves_gone(self, running: Running) -> bool | None:
+        """Tell whether the queue says that the job around an attempt is over; None if not its."""
+        return None if self._queue is None else proved_by(self._queue, running)
 
     def _end(
         self,
@@ -179,19 +174,16 @@ class Dispatcher:
 
         That word is the proof, too, that nothing of it is alive on a node that we do not see.
         """
-        failure = result.failure
-        if hand is None or failure is None or failure.reason not in LOST_WITH_JOB:
+        if hand is None or self._queue is None or not _was_lost(result):
             return result
         folder, watch = Path(request.folder), Watch()
         watch.look(folder)
-        said = self._queue.last_word(hand.job) if self._queue else None
+        said = self._queue.last_word(hand.job)
         if said is None:
             return result
         over = f"batch job {hand.job} is over: {said.word}"
         sign_off_by_word(folder, request.attempt, watch, over, cancelled)
-        words = f"{failure.message}; batch job {hand.job}: {said.word}"
-        reason = CAUSES.get(said.word, failure.reason)
-        return replace(result, failure=Failure(failure.kind, reason, words))
+        return with_word(result, hand.job, said)
 
 
 class Dispatch(Protocol):
@@ -214,27 +206,38 @@ class Dispatch(Protocol):
     ) -> AbstractContextManager[Result | None]:
         """Take up an attempt that an earlier driver sent away; None where none goes on."""
 
-    @property
-    def sees_queue(self) -> bool:
-        """True if a batch system can be asked what became of a job."""
-
-    def proves_gone(self, running: Running) -> bool:
-        """Tell whether nothing of an attempt can be alive any more, by who ran it."""
+    def proves_gone(self, running: Running) -> bool | None:
+        """Tell whether nothing of an attempt can be alive any more; None where it can't tell."""
 
 
-def proved_by(queue: BatchQueue, running: Running) -> bool:
+def proved_by(queue: BatchQueue, running: Running) -> bool | None:
     """Tell whether the queue that has the job around an attempt says that it is over.
 
-    Another one may have a job of the same number, or say of none of ours that it is there.
+    Another one may have a job of the same number, or say of none of ours that it is there:
+    it is not asked. None if so, or if there is no answer in time.
     """
     said, deadline = None, time.monotonic() + CAUSE_SECONDS
     while running.job and running.queue and said is None and time.monotonic() < deadline:
         name = queue.name
         if name not in (None, running.queue):
-            return False
+            return None
         said = queue.said(running.job) if name else None
         time.sleep(0.0 if said else 1.0)
-    return said is not None and said.state is JobState.ENDED
+    return None if said is None else said.state is JobState.ENDED
+
+
+def with_word(result: Result, job: str, said: Said) -> Result:
+    """Return a result that was lost with its job together with the word for the job's end."""
+    failure = result.failure
+    if failure is None or not _was_lost(result):
+        return result
+    words = f"{failure.message}; batch job {job}: {said.word}"
+    reason = CAUSES.get(said.word, failure.reason)
+    return replace(result, failure=Failure(failure.kind, reason, words))
+
+
+def _was_lost(result: Result) -> bool:
+    return result.failure is not None and result.failure.reason in LOST_WITH_JOB
 
 
 def see_to_end(folder: Path, attempt: int, cancelled: Callable[[], bool]) -> Result | None:

@@ -27,6 +27,7 @@ from leadline.tasks.compute.batch_job import REQUEST, Submission, asked_for, sub
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
 from leadline.tasks.compute.dispatcher import (
+    LOST_WITH_JOB,
     NOT_STARTED,
     STOP_SECONDS,
     WORKER_LOST,
@@ -35,6 +36,7 @@ from leadline.tasks.compute.dispatcher import (
     see_to_end,
     sign_off_by_word,
     traced,
+    with_word,
 )
 from leadline.tasks.compute.queue_settings import Resources
 from leadline.tasks.compute.right_sizing import ANY, UNCLEAR, Need
@@ -85,7 +87,7 @@ class Sent:
         words = f"batch job {self.job} is over: {said.word}"
         sign_off_by_word(self.folder, self.attempt, self.watch, words, cancelled)
         if found is not None and (found.complete or found.attempt == self.attempt):
-            return found
+            return with_word(found, self.job, said)
         started = self.attempt in inspect(self.folder).attempts
         if not started:
             give_up(self.folder, self.attempt)
@@ -167,13 +169,8 @@ class JobDispatcher:
     def site_for(self, engine: str, sites: int) -> None:
         """Return None: all cells have the same."""
 
-    @property
-    def sees_queue(self) -> bool:
-        """True: every calculation is a job."""
-        return True
-
-    def proves_gone(self, running: Running) -> bool:
-        """Tell whether the batch system says that the job around an attempt is over."""
+    def proves_gone(self, running: Running) -> bool | None:
+        """Tell whether the queue says that the job around an attempt is over; None if not its."""
         return proved_by(self._queue, running)
 
     def _known_name(self, cancelled: Callable[[], bool]) -> str | None:
@@ -194,7 +191,8 @@ class JobDispatcher:
     ) -> str | None:
         """Submit a job, once the queue takes it; None if cancelled before.
 
-        A queue that takes no more for now is no trouble while jobs of ours are under way.
+        A queue that is away, or takes no more for now while jobs of ours are under way, is
+        no trouble.
         """
         options = [
             *("--walltime", f"{resources.walltime:.0f}"),
@@ -207,7 +205,7 @@ class JobDispatcher:
                 try:
                     job = submit()
                 except ComputeError:
-                    if alone and not (cancelled() or self.leaves()):
+                    if alone and not (cancelled() or self.leaves() or self._queue.is_away()):
                         raise
                 else:
                     self._under_way.add(job)
@@ -253,13 +251,13 @@ class JobDispatcher:
             time.sleep(poll)
 
     def _explained(self, sent: Sent, left: Result) -> Result:
-        """Return what was left with the system's own word, where that says that memory ran out."""
+        """Return what was left with the system's own word: it was lost, or memory ran out."""
         failure = left.failure
-        if failure is None or failure.reason not in UNCLEAR:
+        if failure is None or failure.reason not in (*UNCLEAR, *LOST_WITH_JOB):
             return left
         said = self._queue.last_word(sent.job)
         if said is None or CAUSES.get(said.word) != "out-of-memory":
-            return left
+            return left if said is None else with_word(left, sent.job, said)
         words = f"{failure.message}; batch job {sent.job}: {said.word}"
         return replace(left, failure=Failure(FailureKind.REMOTE, "out-of-memory", words))
 

@@ -85,12 +85,11 @@ class SizedDispatcher:
                     return
         yield None
 
-    @property
-    def sees_queue(self) -> bool:
-        """True if a batch system is behind one of the classes."""
-        return any(each.dispatcher.sees_queue for each in self._classes)
+    def proves_gone(self, running: Running) -> bool | None:
+        """Tell whether the queue says that the job of an attempt is over, to all that ask it.
 
-    def proves_gone(self, running: Running) -> bool:
-        """Tell whether the queue of one of the classes says that the job of an attempt is over."""
-        asked = (each.dispatcher for each in self._classes if each.dispatcher.sees_queue)
-        return any(each.proves_gone(running) for each in asked)
+        One may hold a listing that is older than the job.
+        """
+        told = [each.dispatcher.proves_gone(running) for each in self._classes]
+        known = [each for each in told if each is not None]
+        return all(known) if known else None

@@ -222,6 +222,43 @@ def test_a_full_queue_is_waited_for_while_jobs_are_in_it(
         ran("third")
 
 
+def test_a_queue_that_is_away_for_a_while_is_waited_for(
+    slurm: Path, ask: Asking, pool: ThreadPoolExecutor
+) -> None:
+    listing = (slurm / "squeue").read_text()
+    queue = BatchQueue(QueueCluster(kind="slurm", poll=0.05), slurm)
+    dispatcher = JobDispatcher(queue)
+    queue.said("1")
+    (slurm / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    (slurm / "full").touch()
+
+    def ran() -> Result:
+        with dispatcher.run(ask(), lambda: bool((slurm / "listing").read_text())) as result:
+            return result
+
+    coming = pool.submit(ran)
+    time.sleep(0.5)
+    assert not coming.done()
+    (slurm / "squeue").write_text(listing)
+    (slurm / "full").unlink()
+    assert coming.result(20).failure is not None
+
+
+def test_the_word_of_the_queue_is_on_record_for_an_engine_that_was_ended_with_its_job(
+    dispatcher: JobDispatcher, slurm: Path, elsewhere: Request
+) -> None:
+    (slurm / "listing").write_text("17|CANCELLED\n")
+    killed = Failure(FailureKind.REMOTE, "killed", "asked to end")
+    directory = attempt_folder(Path(elsewhere.folder), 1)
+    write_result(Result("one", 1, converged=False, failure=killed), directory)
+    sign_off(Path(elsewhere.folder), 1, "all ended")
+    result = taken_up(dispatcher, elsewhere)
+    assert result is not None
+    assert result.failure is not None
+    assert result.failure.reason == "job-cancelled"
+    assert result.failure.message == "asked to end; batch job 17: CANCELLED"
+
+
 def test_a_disk_that_takes_no_job_is_told_in_plain_words(
     dispatcher: JobDispatcher, ask: Asking, slurm: Path
 ) -> None:

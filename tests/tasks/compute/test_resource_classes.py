@@ -31,7 +31,7 @@ class Told:
 
     def __init__(self, *going: str, queue: bool = True) -> None:
         self.asked: list[Request] = []
-        self._going, self.sees_queue = going, queue
+        self._going, self._queue = going, queue
 
     @contextmanager
     def run(
@@ -54,8 +54,8 @@ class Told:
     def site_for(self, engine: str, sites: int) -> None:
         """Return None, as a cluster of one class."""
 
-    def proves_gone(self, running: Running) -> bool:
-        return running.job not in self._going
+    def proves_gone(self, running: Running) -> bool | None:
+        return running.job not in self._going if self._queue else None
 
 
 def sized(*told: Told) -> SizedDispatcher:
@@ -100,7 +100,8 @@ def test_a_job_is_over_once_no_batch_system_knows_it_as_going_on(ask: Asking) ->
     running = Running("one", 1, "node", "boot", 1, 1.0, "17", 1.0)
     assert sized(Told(), Told()).proves_gone(running)
     assert not sized(Told(), Told("17")).proves_gone(running)
-    assert not sized(Told(queue=False)).proves_gone(running)
+    assert sized(Told(queue=False), Told()).proves_gone(running)
+    assert sized(Told(queue=False)).proves_gone(running) is None
 
 
 @pytest.mark.slurm
