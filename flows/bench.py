@@ -33,8 +33,10 @@ from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.candidates.table import source
 from leadline.tasks.compute.cluster import Cluster, open_cluster
 from leadline.tasks.compute.estimates import Measured
+from leadline.tasks.compute.left_over import Driving
 from leadline.tasks.compute.profile import Profile, load_profile
 from leadline.tasks.compute.right_sizing import RightSizing, Rule
+from leadline.tasks.drivers import owners_of_runs
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.table import engine
 from leadline.tasks.errors import ConfigurationError, SpecError
@@ -272,7 +274,10 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         # A changed file is no business of who does not drive the campaign.
         enrol(store, spec, parts.engine, parts.recipe)
         root = parts.profile.calculations or folder / "calculations"
-        cluster = stack.enter_context(open_cluster(parts.profile, spec.compute.workers, root))
+        former = frozenset(owners_of_runs(store, spec.name).values())
+        driving = Driving(owner, former)  # as the lease is ours, that of all these is over
+        workers = spec.compute.workers
+        cluster = stack.enter_context(open_cluster(parts.profile, workers, root, driving))
         store.log(spec.name, "cluster.opened", parts.profile.name, {"workers": cluster.capacity})
         chosen, reason = parts.descriptor(file)
         pool, _ = pool_features(file, chosen, folder / "features")

@@ -10,7 +10,6 @@ from prefect.runtime import flow_run
 
 from leadline.flows.bench import opened
 from leadline.flows.cancellation import cancelled_in_prefect
-from leadline.flows.crashed_runs import log_run
 from leadline.flows.limits import RunLimits
 from leadline.flows.loop import Loop
 from leadline.flows.prefect_server import wait_for_task_runs
@@ -19,6 +18,7 @@ from leadline.flows.publishing import published
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.summary import CampaignSummary
 from leadline.flows.watching import watcher
+from leadline.tasks.drivers import log_run
 
 
 def _run_name() -> str:

@@ -28,21 +28,15 @@ from prefect.settings import (
 )
 from prefect.states import Crashed
 
+from leadline.tasks.drivers import owners_of_runs
 from leadline.tasks.errors import PrefectServerError
 from leadline.tasks.reconcile import Difference
 from leadline.tasks.store.owner import in_words
 from leadline.tasks.store.store import Store
 
-BEGAN = "campaign.run_began"
-"""Kind of the event by which a driver says which flow run is its own."""
 OPEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 LATEST = 200
 """Runs of the past that are asked for: Prefect gives so many at once."""
-
-
-def log_run(store: Store, campaign: str, flow_run: str, owner: str) -> None:
-    """Say in the store's log which process drives a flow run."""
-    store.log(campaign, BEGAN, flow_run, {"owner": owner})
 
 
 def crashed_runs(
@@ -55,8 +49,8 @@ def crashed_runs(
     Exception
         Whatever the way to the server does.
     """
-    began = (each for name in campaigns for each in store.events(name) if each.kind == BEGAN)
-    owners = {UUID(each.subject): str(each.details["owner"]) for each in began}
+    began = (each for name in campaigns for each in owners_of_runs(store, name).items())
+    owners = {UUID(run): owner for run, owner in began}
     dead = [run for run, owner in owners.items() if is_dead(owner)][-LATEST:]
     if not dead:
         return

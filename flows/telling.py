@@ -11,17 +11,22 @@ from typing import Any
 from pymatgen.core import Composition
 
 from leadline.flows.held_jobs import held_jobs
-from leadline.flows.store_of import open_for
+from leadline.flows.store_of import open_for, store_folder
+from leadline.tasks.compute.left_over import JobNote, job_notes
+from leadline.tasks.compute.profile import load_profile
+from leadline.tasks.compute.queue_settings import JOBS
 from leadline.tasks.compute.right_sizing import asked_in_words
-from leadline.tasks.errors import InputError
+from leadline.tasks.drivers import owners_of_runs
+from leadline.tasks.errors import InputError, ProfileError
 from leadline.tasks.recipes.recipe import UNITS
 from leadline.tasks.report.formatting import counted, size
 from leadline.tasks.report.summary import request_words
 from leadline.tasks.requested import Requested
-from leadline.tasks.store.owner import is_gone
+from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import (
     Attempt,
     Calculation,
+    Campaign,
     CampaignState,
     Proposal,
     StructureRecord,
@@ -110,7 +115,25 @@ def _status(store: Store, name: str) -> dict[str, Any]:
             {"structure": each.structure, "kind": each.kind, "reason": each.reason}
             for each in view.failures
         ],
+        "left_jobs": [
+            {"job": each.job, "queue": each.queue, "driver": in_words(each.owner)}
+            for each in _left_jobs(store, campaign)
+        ],
     }
+
+
+def _left_jobs(store: Store, campaign: Campaign) -> list[JobNote]:
+    """Return the batch jobs of drivers that drive this campaign no longer."""
+    former = set(owners_of_runs(store, campaign.name).values())
+    if campaign.owner is not None and not is_gone(campaign.owner):
+        former.discard(campaign.owner)
+    profile = campaign.spec.get("compute", {}).get("profile", "local")
+    try:
+        named = load_profile(profile).calculations
+    except ProfileError:  # the profile of another machine
+        named = None
+    folder = (named or store_folder() / "calculations") / JOBS
+    return [each for each in job_notes(folder) if each.owner in former]
 
 
 def _words(status: Mapping[str, Any]) -> str:
@@ -125,6 +148,11 @@ def _words(status: Mapping[str, Any]) -> str:
         f"  expected to be missing: {missed:.2f}" if missed is not None else "",
         *(f"  batch job {job} is held: {why}" for job, why in status["held_jobs"].items()),
         f"  {request_words(Requested(**requested))}" if requested else "",
+        *(
+            f"  batch job {each['job']} of {each['queue'] or 'a queue not known'} may still be "
+            f"there: its driver was {each['driver']}"
+            for each in status["left_jobs"]
+        ),
         f"  store: {status['store']}",
     ]
     return "\n".join(line for line in lines if line)

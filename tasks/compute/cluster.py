@@ -19,12 +19,14 @@ from leadline.tasks.compute import worker
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.dispatcher import Dispatch, Dispatcher
 from leadline.tasks.compute.job_dispatcher import JobDispatcher, open_jobs
+from leadline.tasks.compute.left_over import Driving
 from leadline.tasks.compute.local_cluster import LocalWorker, local_cluster
 from leadline.tasks.compute.profile import AnyCluster, Profile, SchedulerCluster
 from leadline.tasks.compute.queue_cluster import queue_cluster
 from leadline.tasks.compute.queue_settings import JOBS, QueueCluster
 from leadline.tasks.compute.resource_classes import ResourceClass, SizedDispatcher
 from leadline.tasks.errors import ComputeError
+from leadline.tasks.store.owner import this_process
 
 QUIET = {
     "distributed.scheduler.allowed-failures": 0,  # a lost worker is the driver's to judge
@@ -131,7 +133,10 @@ class Clusters(Cluster):
 
 @contextmanager
 def open_cluster(
-    profile: Profile, workers: int | None = None, root: Path | None = None
+    profile: Profile,
+    workers: int | None = None,
+    root: Path | None = None,
+    driving: Driving | None = None,
 ) -> Iterator[Cluster]:
     """Open the clusters of a profile, and close what was opened at the end.
 
@@ -144,6 +149,8 @@ def open_cluster(
         profile's number. A scheduler that already runs has the workers that it has.
     root
         Folder of calculations; a batch system needs it.
+    driving
+        Who drives the campaign, and who did before; None where there is none.
 
     Raises
     ------
@@ -151,12 +158,13 @@ def open_cluster(
         If no scheduler or no worker answers in time; the message says which.
     """
     with dask.config.set({**QUIET, **profile.dask}), ExitStack() as stack:
-        first = stack.enter_context(_opened(profile, profile.cluster, workers, root))
+        driving = driving or Driving(this_process())
+        first = stack.enter_context(_opened(profile, profile.cluster, workers, root, driving))
         if not profile.larger:
             yield first
             return
         more = [
-            stack.enter_context(_opened(profile, each.cluster, None, root))
+            stack.enter_context(_opened(profile, each.cluster, None, root, driving))
             for each in profile.larger
         ]
         yield _sized(profile, [first, *more])
@@ -182,13 +190,17 @@ def _sized(profile: Profile, clusters: list[Cluster]) -> Clusters:
 
 @contextmanager
 def _opened(
-    profile: Profile, settings: AnyCluster, workers: int | None, root: Path | None
+    profile: Profile,
+    settings: AnyCluster,
+    workers: int | None,
+    root: Path | None,
+    driving: Driving,
 ) -> Iterator[Cluster]:
     if isinstance(settings, SchedulerCluster):
         with _existing(settings) as cluster:
             yield cluster
     elif isinstance(settings, QueueCluster):
-        with _queued(settings, workers, root) as cluster:
+        with _queued(settings, workers, root, driving) as cluster:
             yield cluster
     else:
         dask_settings = {**QUIET, **profile.dask}
@@ -257,7 +269,9 @@ def _existing(settings: SchedulerCluster) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _queued(settings: QueueCluster, workers: int | None, root: Path | None) -> Iterator[Cluster]:
+def _queued(
+    settings: QueueCluster, workers: int | None, root: Path | None, driving: Driving
+) -> Iterator[Cluster]:
     if root is None:
         raise ComputeError("a batch system needs the folder of calculations, which its nodes see")
     jobs = workers or settings.jobs
@@ -265,7 +279,7 @@ def _queued(settings: QueueCluster, workers: int | None, root: Path | None) -> I
     if settings.way == "jobs":
         yield Cluster(None, open_jobs(BatchQueue(settings, root / JOBS)), None, jobs=jobs)
         return
-    with queue_cluster(settings, root) as (client, dispatcher):
+    with queue_cluster(settings, root, driving) as (client, dispatcher):
         link = client.dashboard_link if settings.dashboard else None
         yield Cluster(client, dispatcher, link, jobs=jobs)
 

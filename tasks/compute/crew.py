@@ -7,26 +7,27 @@ back. Which jobs there are stands in files, so that the next driver cancels thos
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import JobState
+from leadline.tasks.compute.left_over import Driving, JobNote, clear_left_over
 from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.compute.roster import Roster
 from leadline.tasks.errors import ComputeError
-from leadline.tasks.store.owner import is_gone, this_process
 
 STILLBORN = 3
 """Jobs in a row that may end before their worker comes."""
-OWNER = "owner"
-"""File that says whose a folder of certificates is."""
+CLEAR_SECONDS = 60.0
+"""Between two looks at what drivers before this one have left in the queue."""
+LEAVE_SECONDS = 30.0
+"""How long a driver that ends tries to have its jobs cancelled; the next one does it else."""
 WORDS = 600
 """Characters of a dead job's log that are shown."""
 
@@ -44,6 +45,8 @@ class Crew:
         Submits a job whose worker has the given name, for such calculations, and returns its id.
     dismiss
         Ends a worker by its address.
+    driving
+        Who the driver is, and who was it before.
     """
 
     def __init__(
@@ -52,14 +55,15 @@ class Crew:
         roster: Roster,
         submit: Callable[[str, Need], str],
         dismiss: Callable[[str], None],
+        driving: Driving,
     ) -> None:
         self._queue, self._roster = queue, roster
-        self._submit, self._dismiss = submit, dismiss
+        self._submit, self._dismiss, self._driving = submit, dismiss, driving
         self._jobs: set[str] = set()
         self._came: set[str] = set()
         self._stillborn = 0
         self._numbers = count(1)
-        self._owner = this_process()
+        self._cleared = -float("inf")
         self._closing, self._stirred = Event(), Event()
         self._thread = Thread(target=self._keep, name="leadline crew", daemon=True)
         roster.on_change = self._stirred.set
@@ -67,7 +71,7 @@ class Crew:
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Keep the jobs inside the block, and cancel what is left of them at its end."""
-        clear_left_over(self._queue)
+        self._clear()
         self._thread.start()
         try:
             yield
@@ -75,9 +79,15 @@ class Crew:
             self._closing.set()
             self._stirred.set()
             self._thread.join()
-            self._queue.cancel(*self._jobs)
-            for job in self._jobs:
-                self._forget(job)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Cancel what is left; what the queue did not hear stays written down."""
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while not (heard := self._queue.cancel(*self._jobs)) and time.monotonic() < deadline:
+            time.sleep(1.0)
+        for job in self._jobs if heard else ():
+            self._forget(job)
 
     def _keep(self) -> None:
         while not self._closing.is_set():
@@ -91,7 +101,13 @@ class Crew:
                 words = f"{type(error).__name__}: {error}"
                 self._roster.fail(f"the batch jobs cannot be looked after ({words})")
 
+    def _clear(self) -> None:
+        if time.monotonic() - self._cleared >= CLEAR_SECONDS:
+            self._cleared = time.monotonic()
+            clear_left_over(self._queue, self._driving)
+
     def _tend(self) -> None:
+        self._clear()
         for hand in self._roster.let_go(self._queue.settings.idle):
             self._dismiss(hand.address)
         came = self._listed(self._roster.came)
@@ -109,16 +125,18 @@ class Crew:
                 self._hire()
 
     def _hire(self) -> None:
-        """Submit one more job; a queue that takes no more for now is no trouble while some work."""
+        """Submit one more job.
+
+        A queue that is away, or takes no more for now while some work, is no trouble.
+        """
         try:
             job = self._submit(f"leadline-{next(self._numbers)}", self._roster.need)
         except ComputeError:
-            if self._jobs:
+            if self._jobs or self._queue.is_away():
                 return
             raise
         self._jobs.add(job)
-        record = {"queue": self._queue.name, "job": job, "owner": self._owner}
-        self._file(job).write_text(json.dumps(record), encoding="utf-8")
+        self._note(job).write(self._queue.folder)
 
     def _lost(self, job: str) -> None:
         """Make room for another job; where none ever comes to work, say what the last one said."""
@@ -137,28 +155,10 @@ class Crew:
         return {self._queue.listed_as(job) for job in jobs}
 
     def _forget(self, job: str) -> None:
-        with suppress(OSError):
-            self._file(job).unlink()
+        self._note(job).remove(self._queue.folder)
 
-    def _file(self, job: str) -> Path:
-        return self._queue.folder / f"job-{job}.json"
-
-
-def clear_left_over(queue: BatchQueue) -> None:
-    """Cancel the jobs of drivers that are proved gone, and remove their certificates.
-
-    Nobody can use what these jobs would compute. Another queue has other jobs of these numbers.
-    """
-    for file in queue.folder.glob("job-*.json"):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads(file.read_text(encoding="utf-8"))
-            if record["queue"] and record["queue"] == queue.name and is_gone(record["owner"]):
-                queue.cancel(record["job"])
-                file.unlink()
-    for owner in queue.folder.glob(f"*/{OWNER}"):
-        with suppress(OSError):
-            if is_gone(owner.read_text(encoding="utf-8")):
-                shutil.rmtree(owner.parent)
+    def _note(self, job: str) -> JobNote:
+        return JobNote(job, self._queue.name, self._driving.owner)
 
 
 def _last_words(folder: Path, job: str) -> str:

@@ -13,13 +13,13 @@ from distributed.security import Security
 from distributed.utils import get_ip
 
 from leadline.tasks.compute.batch_queue import BatchQueue
-from leadline.tasks.compute.crew import OWNER, Crew
+from leadline.tasks.compute.crew import Crew
 from leadline.tasks.compute.dispatcher import Dispatcher
+from leadline.tasks.compute.left_over import OWNER, Driving
 from leadline.tasks.compute.queue_settings import JOBS, QueueCluster, Resources
 from leadline.tasks.compute.queue_worker import CERTIFICATES
 from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.compute.roster import Roster
-from leadline.tasks.store.owner import this_process
 
 MODULE = "leadline.tasks.compute.queue_worker"
 SEVERAL = 4
@@ -28,7 +28,7 @@ SEVERAL = 4
 
 @contextmanager
 def queue_cluster(
-    settings: QueueCluster, root: Path
+    settings: QueueCluster, root: Path, driving: Driving
 ) -> Iterator[tuple[distributed.Client, Dispatcher]]:
     """Open a scheduler here and workers in batch jobs, and end all of it with the block.
 
@@ -38,6 +38,8 @@ def queue_cluster(
         The profile's.
     root
         Folder of calculations, which the nodes see under the same path.
+    driving
+        Who the driver is, and who was it before.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def queue_cluster(
     roster = Roster(settings.resources)
     with ExitStack() as stack:
         tls = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="tls-"))
-        _write_certificates(security, Path(tls))
+        _write_certificates(security, Path(tls), driving.owner)
         scheduler = stack.enter_context(
             distributed.LocalCluster(
                 n_workers=0,
@@ -82,6 +84,7 @@ def queue_cluster(
             dismiss=lambda worker: client.loop.add_callback(
                 scheduler.scheduler.close_worker, worker
             ),
+            driving=driving,
         )
         with crew.at_work():
             yield client, Dispatcher(client, roster=roster, queue=queue)
@@ -96,10 +99,10 @@ def _options(settings: QueueCluster, asked: Resources, tls: str) -> list[str]:
     ]
 
 
-def _write_certificates(security: Security, folder: Path) -> None:
+def _write_certificates(security: Security, folder: Path, owner: str) -> None:
     """Write what a worker needs, for nobody but this user to read."""
     for key, name in CERTIFICATES.items():
         file = folder / name
         file.touch(mode=0o600)
         file.write_text(getattr(security, key), encoding="utf-8")
-    (folder / OWNER).write_text(this_process(), encoding="utf-8")
+    (folder / OWNER).write_text(owner, encoding="utf-8")

@@ -7,18 +7,34 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from leadline.tasks.compute import processes
+from leadline.tasks.compute import crew, processes
+from leadline.tasks.compute.attempt_files import Running, attempt_folder, sign_off, take_turn
 from leadline.tasks.compute.batch_queue import BatchQueue
+<<<<<<< HEAD
 from leadline.tasks.compute.crew import STILLBORN, Crew, clear_left_over
 from leadline.tasks.compute.queue_settings import QueueCluster, Resources
 from leadline.tasks.compute.right_sizing import ANY, Need
+=======
+from leadline.tasks.compute.crew import STILLBORN, Crew
+from leadline.tasks.compute.left_over import Driving, JobNote, clear_left_over, job_notes
+from leadline.tasks.compute.queue_settings import QueueCluster
+>>>>>>> 46e5a69 (Clear the jobs of a replaced driver from any login node)
 from leadline.tasks.compute.roster import WALLTIME, Hand, Roster
 from leadline.tasks.errors import ComputeError
+from leadline.tasks.store.owner import this_process
+
+if TYPE_CHECKING:
+    from tests.tasks.compute.conftest import Asking
+
+
+ME = Driving(this_process())
 
 FULL = Resources()
 
@@ -40,6 +56,19 @@ class Pbs:
         self.command("qdel", "exit 0")
         (folder / "count").write_text("0")
         self.all_end()
+
+    def turn_away(self, at: int) -> None:
+        """Answer nothing from so many jobs on, until it comes back."""
+        for name in ("qsub", "qstat", "qdel"):
+            lines = (self._folder / name).read_text()
+            (self._folder / f"{name}.kept").write_text(lines)
+            away = f"[ $(cat {self._folder}/count) -ge {at - 1} ] && exit 1"
+            self.command(name, f"{away}\n{lines}")
+
+    def come_back(self) -> None:
+        """Answer again."""
+        for name in ("qsub", "qstat", "qdel"):
+            self.command(name, (self._folder / f"{name}.kept").read_text())
 
     @property
     def submitted(self) -> int:
@@ -95,12 +124,17 @@ class Working:
 def working(pbs: Pbs, tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Working]:
     settings = QueueCluster(kind="pbs", jobs=2, poll=0.02)
     it = Working(BatchQueue(settings, tmp_path), pool)
+<<<<<<< HEAD
 
     def submit(name: str, need: Need) -> str:
         it.asked.append(need)
         return it.queue.submit("a.module", "tls://head:1", name)
 
     with Crew(it.queue, it.roster, submit, dismiss=lambda _: None).at_work():
+=======
+    submit: Callable[[str], str] = lambda name: it.queue.submit("a.module", "tls://head:1", name)  # noqa: E731
+    with Crew(it.queue, it.roster, submit, lambda _: None, ME).at_work():
+>>>>>>> 46e5a69 (Clear the jobs of a replaced driver from any login node)
         yield it
 
 
@@ -134,14 +168,74 @@ def test_the_job_of_a_dead_driver_is_cancelled_in_its_own_queue_alone(
     dead = f"{processes.host()}/another-boot/1/1.00/token"
     of = {"1": queue.name, "2": f"pbs/small/{getpass.getuser()}", "3": None}
     for job, name in of.items():
-        record = {"queue": name, "job": job, "owner": dead}
-        (tmp_path / f"job-{job}.json").write_text(json.dumps(record))
+        JobNote(job, name, dead).write(tmp_path)
     (tmp_path / "job-4.json").write_text(json.dumps({"system": "pbs", "job": "4", "owner": dead}))
-    clear_left_over(queue)
+    clear_left_over(queue, ME)
     assert (tmp_path / "cancelled").read_text() == "1\n"
-    assert {each.name for each in tmp_path.glob("job-*.json")} == {
-        f"job-{n}.json" for n in (2, 3, 4)
-    }
+    assert [each.job for each in job_notes(tmp_path)] == ["2", "3", "4"]
+
+
+LISTING = """\
+1.head me long leadline 4711 2 32 64gb 12:00 Q 00:01
+2.head me long leadline 4711 2 32 64gb 12:00 R 00:01
+3.head me long leadline 4711 2 32 64gb 12:00 R 00:01
+4.head me long leadline 4711 2 32 64gb 12:00 Q 00:01
+"""
+
+
+def test_a_driver_on_another_host_clears_the_jobs_of_those_that_it_replaced_and_spares_engines(
+    pbs: Pbs, tmp_path: Path, ask: Asking
+) -> None:
+    pbs.command("qstat", f"[ $1 = -B ] && echo Server: big && exit; cat <<'END'\n{LISTING}END")
+    pbs.command("qdel", f'echo "$@" >> {tmp_path}/cancelled')
+    request = ask()
+    queue = BatchQueue(
+        QueueCluster(kind="pbs", poll=0.02), Path(request.folder).parent / "batch-jobs"
+    )
+    queue.folder.mkdir(parents=True)
+    replaced, stranger = "login1/boot/1/1.00/a", "login1/boot/2/1.00/b"
+    for job, owner in {"1": replaced, "2": replaced, "3": replaced, "4": stranger}.items():
+        JobNote(f"{job}.head", queue.name, owner).write(queue.folder)
+    here = asdict(Running.here(request))
+    running = Running(**{**here, "host": "node17", "job": "3.head", "queue": queue.name})
+    take_turn(request, running)
+    driving = Driving(ME.owner, frozenset({replaced}))
+    clear_left_over(queue, driving)
+    assert (tmp_path / "cancelled").read_text() == "1.head\n2.head\n"
+    attempt_folder(Path(request.folder), 1).mkdir()
+    sign_off(Path(request.folder), 1, "all ended")
+    clear_left_over(queue, driving)
+    assert (tmp_path / "cancelled").read_text() == "1.head\n2.head\n3.head\n"
+    assert [each.owner for each in job_notes(queue.folder)] == [stranger]
+
+
+def test_a_queue_that_is_away_for_a_while_is_waited_for(working: Working, pbs: Pbs) -> None:
+    pbs.turn_away(at=2)
+    first = working.wanted()
+    until(lambda: pbs.submitted == 1)
+    working.comes(1)
+    assert first.result() is not None
+    working.roster.remove_worker(None, "tls://node:1")
+    second = working.wanted()
+    time.sleep(0.5)
+    assert not second.done()
+    assert pbs.submitted == 1
+    pbs.come_back()
+    until(lambda: pbs.submitted == 2)
+
+
+def test_jobs_that_a_queue_did_not_hear_of_stay_written_down(
+    pbs: Pbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor
+) -> None:
+    monkeypatch.setattr(crew, "LEAVE_SECONDS", 0.0)
+    queue = BatchQueue(QueueCluster(kind="pbs", poll=0.02), tmp_path)
+    it = Working(queue, pool)
+    submit: Callable[[str], str] = lambda name: queue.submit("a.module", "tls://head:1", name)  # noqa: E731
+    with Crew(queue, it.roster, submit, lambda _: None, ME).at_work():
+        it.wanted()
+        until(lambda: list(tmp_path.glob("job-*.json")))
+        pbs.turn_away(at=1)
+    assert list(tmp_path.glob("job-*.json"))
 
 
 def test_who_waits_is_told_when_jobs_can_no_longer_be_written_down(
