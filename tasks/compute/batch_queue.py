@@ -70,6 +70,7 @@ class BatchQueue:
         self._listed: dict[str, Said] = {}
         self._asked = self._looked = self._answered = -float("inf")
         self._name: str | None = None
+        self._named = -float("inf")
 
     @property
     def name(self) -> str | None:
@@ -77,7 +78,8 @@ class BatchQueue:
 
         The system, its cluster or server, and the user, whose jobs alone it lists for us.
         """
-        if self._name is None and (cluster := self._cluster()):
+        due = time.monotonic() - self._named >= self.settings.poll
+        if self._name is None and due and (cluster := self._cluster()):
             words = (self.settings.kind, cluster, getpass.getuser())
             self._name = "/".join(_STRANGE.sub("_", each) for each in words)
         return self._name
@@ -195,6 +197,7 @@ class BatchQueue:
 
     def _cluster(self) -> str | None:
         """Return the name of the cluster or server that answers here, if it tells one."""
+        self._named = time.monotonic()
         if not self._system.which:
             return host()
         found = self._system.called.search(self._ask([*self._system.which]) or "")

@@ -32,7 +32,7 @@ from leadline.tasks.compute.attempt_files import (
     used_until_lost,
 )
 from leadline.tasks.compute.batch_queue import CAUSE_SECONDS, BatchQueue
-from leadline.tasks.compute.batch_systems import CAUSES, JobState
+from leadline.tasks.compute.batch_systems import CAUSES, JobState, Said
 from leadline.tasks.compute.right_sizing import ANY, Need
 from leadline.tasks.compute.roster import Hand, Roster
 from leadline.tasks.compute.worker import run_calculation

@@ -60,8 +60,9 @@ class Sent:
     ----------
     calculation, folder, attempt
         Which one, and the folder of the calculation.
-    job
-        Id of the job.
+    job, queue
+        Id of the job, and the queue that has it; None for a job of our own where that did
+        not say which it is.
     asked
         What it asked for.
     """
@@ -70,6 +71,7 @@ class Sent:
     folder: Path
     attempt: int
     job: str
+    queue: str | None
     asked: Mapping[str, float]
     watch: Watch = field(default_factory=Watch)
 
@@ -151,20 +153,25 @@ class JobDispatcher:
             )
             return
         self._note(directory, job)
-        sent = Sent(request.calculation, folder, request.attempt, job, request.asked)
-        yield self._end(sent, cancelled, poll)
+        sent = Sent(
+            request.calculation, folder, request.attempt, job, self._queue.name, request.asked
+        )
+        result = self._end(sent, cancelled, poll)
+        assert result is not None  # of our own queue
+        yield result
 
     @contextmanager
     def resume(
         self, calculation: str, folder: Path, attempt: int, cancelled: Callable[[], bool]
     ) -> Iterator[Result | None]:
         """Take up the job of an earlier driver; None where the attempt has none in this queue."""
-        known = submitted(folder, attempt)
-        if known and known.queue and known.queue == self._known_name(cancelled):
-            sent = Sent(calculation, folder, attempt, known.job, asked_for(folder, attempt))
-            yield self._end(sent, cancelled, LOOK_SECONDS)
-        else:
+        noted = submitted(folder, attempt)
+        if noted is None or noted.queue is None:
             yield None
+        else:
+            asked = asked_for(folder, attempt)
+            sent = Sent(calculation, folder, attempt, noted.job, noted.queue, asked)
+            yield self._end(sent, cancelled, LOOK_SECONDS)
 
     def site_for(self, engine: str, sites: int) -> None:
         """Return None: all cells have the same."""
@@ -173,13 +180,11 @@ class JobDispatcher:
         """Tell whether the queue says that the job around an attempt is over; None if not its."""
         return proved_by(self._queue, running)
 
-    def _known_name(self, cancelled: Callable[[], bool]) -> str | None:
-        """Wait until the queue says which it is; None if cancelled before."""
-        while not (name := self._queue.name) and not cancelled():
-            if self.leaves():
-                raise DetachedError("the batch system does not answer; the next run asks it again")
-            time.sleep(LOOK_SECONDS)
-        return name
+    def _has(self, sent: Sent) -> bool | None:
+        """Tell whether a job is of our queue; None while that does not say which it is."""
+        if sent.queue is None:
+            return True
+        return None if self._queue.name is None else sent.queue == self._queue.name
 
     def _submitted(
         self,
@@ -228,19 +233,20 @@ class JobDispatcher:
             self._queue.cancel(job)
             raise
 
-    def _end(self, sent: Sent, cancelled: Callable[[], bool], poll: float) -> Result:
+    def _end(self, sent: Sent, cancelled: Callable[[], bool], poll: float) -> Result | None:
         self._under_way.add(sent.job)
         try:
             return self._followed(sent, cancelled, poll)
         finally:
             self._under_way.discard(sent.job)
 
-    def _followed(self, sent: Sent, cancelled: Callable[[], bool], poll: float) -> Result:
-        while True:
+    def _followed(self, sent: Sent, cancelled: Callable[[], bool], poll: float) -> Result | None:
+        """Return what a job gave, or why nothing; None where it is of another queue."""
+        while (ours := self._has(sent)) is not False:
             # The queue first, the folder second: an answer may land between the two looks.
-            said = self._queue.said(sent.job)
+            said = self._queue.said(sent.job) if ours else None
             if (left := sent.left()) is not None:
-                return self._explained(sent, left)
+                return self._explained(sent, left) if ours else left
             if said is not None and said.state is JobState.ENDED:
                 return sent.over(said, cancelled)
             if cancelled():
@@ -249,6 +255,7 @@ class JobDispatcher:
                 words = f"batch job {sent.job} goes on; the next run takes in its answer"
                 raise DetachedError(words)
             time.sleep(poll)
+        return None
 
     def _explained(self, sent: Sent, left: Result) -> Result:
         """Return what was left with the system's own word: it was lost, or memory ran out."""
@@ -265,14 +272,15 @@ class JobDispatcher:
         """Ask for the end of an engine, then of its job."""
         ask_to_stop(sent.folder, sent.attempt)
         deadline = time.monotonic() + STOP_SECONDS
-        said = self._queue.said(sent.job)
+        said = self._queue.said(sent.job) if self._has(sent) else None
         waits = said is not None and said.state is JobState.WAITING
         while not waits and time.monotonic() < deadline:
             if (left := sent.left()) is not None:
                 return left
             time.sleep(0.2)
-        self._queue.cancel(sent.job)
-        words = f"batch job {sent.job} was cancelled"
+        heard = self._has(sent) and self._queue.cancel(sent.job)
+        what = "was cancelled" if heard else "is not known to have ended: its queue was silent"
+        words = f"batch job {sent.job} {what}"
         return sent.failed(FailureKind.CANCELLED, "stopped", words)
 
 

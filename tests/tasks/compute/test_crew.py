@@ -17,15 +17,10 @@ import pytest
 from leadline.tasks.compute import crew, processes
 from leadline.tasks.compute.attempt_files import Running, attempt_folder, sign_off, take_turn
 from leadline.tasks.compute.batch_queue import BatchQueue
-<<<<<<< HEAD
-from leadline.tasks.compute.crew import STILLBORN, Crew, clear_left_over
-from leadline.tasks.compute.queue_settings import QueueCluster, Resources
-from leadline.tasks.compute.right_sizing import ANY, Need
-=======
 from leadline.tasks.compute.crew import STILLBORN, Crew
 from leadline.tasks.compute.left_over import Driving, JobNote, clear_left_over, job_notes
-from leadline.tasks.compute.queue_settings import QueueCluster
->>>>>>> 46e5a69 (Clear the jobs of a replaced driver from any login node)
+from leadline.tasks.compute.queue_settings import QueueCluster, Resources
+from leadline.tasks.compute.right_sizing import ANY, Need
 from leadline.tasks.compute.roster import WALLTIME, Hand, Roster
 from leadline.tasks.errors import ComputeError
 from leadline.tasks.store.owner import this_process
@@ -124,17 +119,12 @@ class Working:
 def working(pbs: Pbs, tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Working]:
     settings = QueueCluster(kind="pbs", jobs=2, poll=0.02)
     it = Working(BatchQueue(settings, tmp_path), pool)
-<<<<<<< HEAD
 
     def submit(name: str, need: Need) -> str:
         it.asked.append(need)
         return it.queue.submit("a.module", "tls://head:1", name)
 
-    with Crew(it.queue, it.roster, submit, dismiss=lambda _: None).at_work():
-=======
-    submit: Callable[[str], str] = lambda name: it.queue.submit("a.module", "tls://head:1", name)  # noqa: E731
     with Crew(it.queue, it.roster, submit, lambda _: None, ME).at_work():
->>>>>>> 46e5a69 (Clear the jobs of a replaced driver from any login node)
         yield it
 
 
@@ -230,7 +220,10 @@ def test_jobs_that_a_queue_did_not_hear_of_stay_written_down(
     monkeypatch.setattr(crew, "LEAVE_SECONDS", 0.0)
     queue = BatchQueue(QueueCluster(kind="pbs", poll=0.02), tmp_path)
     it = Working(queue, pool)
-    submit: Callable[[str], str] = lambda name: queue.submit("a.module", "tls://head:1", name)  # noqa: E731
+
+    def submit(name: str, need: Need) -> str:
+        return queue.submit("a.module", "tls://head:1", name)
+
     with Crew(queue, it.roster, submit, lambda _: None, ME).at_work():
         it.wanted()
         until(lambda: list(tmp_path.glob("job-*.json")))

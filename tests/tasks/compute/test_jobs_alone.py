@@ -118,6 +118,17 @@ def test_a_job_of_another_queue_or_of_none_that_is_known_is_left_to_its_own(
     assert not is_signed_off(Path(elsewhere.folder), 1)
 
 
+def test_an_answer_is_taken_in_though_no_queue_says_which_it_is(
+    dispatcher: JobDispatcher, slurm: Path, elsewhere: Request
+) -> None:
+    (slurm / "scontrol").write_text("#!/bin/sh\nexit 1\n")
+    directory = attempt_folder(Path(elsewhere.folder), 1)
+    write_result(Result("one", 1, converged=True, energy=-3.0), directory)
+    result = taken_up(dispatcher, elsewhere)
+    assert result is not None
+    assert result.energy == -3.0
+
+
 def test_records_that_name_no_queue_are_read(elsewhere: Request) -> None:
     folder = Path(elsewhere.folder)
     before = json.loads((folder / "turns" / "1").read_text())
@@ -239,8 +250,8 @@ def test_a_queue_that_is_away_for_a_while_is_waited_for(
     coming = pool.submit(ran)
     time.sleep(0.5)
     assert not coming.done()
-    (slurm / "squeue").write_text(listing)
     (slurm / "full").unlink()
+    (slurm / "squeue").write_text(listing)
     assert coming.result(20).failure is not None
 
 
