@@ -6,20 +6,18 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from threading import Timer
 from types import MappingProxyType
-from typing import TypeVar
 
 import psutil
 from database import Database
+from hits import Fault, killed, lasting, one, paused, there, troubled, waited_for
 from plan import Step
+from queue_faults import QUEUE_FAULTS
 from small_disk import KB
-from stage import LAST_WORDS, LOOK, PATIENCE, Stage, Trouble
+from stage import LAST_WORDS, PATIENCE, Stage
 
-T = TypeVar("T")
-Fault = Callable[[Stage, Step], str]
 AWAY, NO_ROOM = "does not answer", "free some space"
 """What a driver says that ends of a database that is away, or of a full disk."""
 
@@ -37,7 +35,7 @@ def kill_all(stage: Stage, step: Step) -> str:
 
 
 def stop_driver(stage: Stage, step: Step) -> str:
-    return _paused(stage, psutil.Process(stage.ensure_driver().pid), step, "the driver")
+    return paused(stage, psutil.Process(stage.ensure_driver().pid), step, "the driver")
 
 
 def kill_stopped_driver(stage: Stage, step: Step) -> str:
@@ -69,7 +67,7 @@ def interrupt(stage: Stage, step: Step) -> str:
 
 def interrupt_twice(stage: Stage, step: Step) -> str:
     words = _asked(stage, signal.SIGINT, again_after=step.draw)
-    if "stopping at once" in stage.words(stage.runs) and not _await(
+    if "stopping at once" in stage.words(stage.runs) and not waited_for(
         lambda: not stage.engines(), LAST_WORDS
     ):
         stage.wrong("engines go on although the driver was told to stop at once")
@@ -81,19 +79,19 @@ def terminate(stage: Stage, step: Step) -> str:
 
 
 def kill_worker(stage: Stage, step: Step) -> str:
-    return _killed(_there(stage, stage.workers), step, "a worker")
+    return killed(there(stage, stage.workers), step, "a worker")
 
 
 def stop_worker(stage: Stage, step: Step) -> str:
-    return _paused(stage, _one(_there(stage, stage.workers), step), step, "a worker")
+    return paused(stage, one(there(stage, stage.workers), step), step, "a worker")
 
 
 def kill_nursery(stage: Stage, step: Step) -> str:
-    return _killed(_there(stage, stage.nurseries), step, "a nursery")
+    return killed(there(stage, stage.nurseries), step, "a nursery")
 
 
 def kill_guardian(stage: Stage, step: Step) -> str:
-    running = _one(_there(stage, stage.guarded), step)
+    running = one(there(stage, stage.guarded), step)
     if running is None:
         return "no guardian was there to be killed"
     stage.unguarded.add((running.calculation, running.attempt))
@@ -103,27 +101,27 @@ def kill_guardian(stage: Stage, step: Step) -> str:
 
 
 def stop_guardian(stage: Stage, step: Step) -> str:
-    running = _one(_there(stage, stage.guarded), step)
+    running = one(there(stage, stage.guarded), step)
     process = psutil.Process(running.pid) if running else None
-    return _paused(stage, process, step, "a guardian")
+    return paused(stage, process, step, "a guardian")
 
 
 def kill_engine(stage: Stage, step: Step) -> str:
-    return _killed(_there(stage, stage.engines), step, "an engine")
+    return killed(there(stage, stage.engines), step, "an engine")
 
 
 def stop_engine(stage: Stage, step: Step) -> str:
-    return _paused(stage, _one(_there(stage, stage.engines), step), step, "an engine")
+    return paused(stage, one(there(stage, stage.engines), step), step, "an engine")
 
 
 def cut_result(stage: Stage, step: Step) -> str:
     """Kill the driver, wait until all has ended, and cut a result short: one not recorded yet."""
     stage.kill_driver()
-    _await(lambda: not stage.guarded())
+    waited_for(lambda: not stage.guarded())
     stage.collect()
     recorded, found = stage.done(), list(stage.finished())
     new = [each for each in found if each[1].calculation not in recorded]
-    chosen = _one(new or found, step)
+    chosen = one(new or found, step)
     if chosen is None:
         return "no result was there to be cut short"
     folder, result = chosen
@@ -158,7 +156,7 @@ def second_driver(stage: Stage, step: Step) -> str:
 
 def stop_scheduler(stage: Stage, step: Step) -> str:
     scheduler = psutil.Process(stage.yard.scheduler.pid) if stage.yard else None
-    return _paused(stage, scheduler, step, "the Dask scheduler")
+    return paused(stage, scheduler, step, "the Dask scheduler")
 
 
 def kill_scheduler(stage: Stage, step: Step) -> str:
@@ -170,37 +168,37 @@ def kill_scheduler(stage: Stage, step: Step) -> str:
 def cut_off_worker(stage: Stage, step: Step) -> str:
     assert stage.yard is not None
     line = stage.yard.line
-    return _lasting(stage, step, line.cut, line.mend, "a worker was cut off from its scheduler")
+    return lasting(stage, step, line.cut, line.mend, "a worker was cut off from its scheduler")
 
 
 def silence_worker(stage: Stage, step: Step) -> str:
     assert stage.yard is not None
     line = stage.yard.line
     what = "nothing came from a worker to its scheduler, nor back,"
-    return _lasting(stage, step, line.hush, line.mend, what)
+    return lasting(stage, step, line.hush, line.mend, what)
 
 
 def stop_database(stage: Stage, step: Step) -> str:
     server = _database(stage).server
     what = "the database was stopped"
-    return _troubled(stage, step, server.pause, server.resume, what, AWAY)
+    return troubled(stage, step, server.pause, server.resume, what, AWAY)
 
 
 def kill_database(stage: Stage, step: Step) -> str:
     server = _database(stage).server
-    return _troubled(stage, step, server.kill, server.start, "the database was killed", AWAY)
+    return troubled(stage, step, server.kill, server.start, "the database was killed", AWAY)
 
 
 def cut_database(stage: Stage, step: Step) -> str:
     line = _database(stage).line
     what = "the connections to the database were cut"
-    return _troubled(stage, step, line.cut, line.mend, what, AWAY)
+    return troubled(stage, step, line.cut, line.mend, what, AWAY)
 
 
 def silence_database(stage: Stage, step: Step) -> str:
     line = _database(stage).line
     what = "nothing came from the database, nor to it,"
-    return _troubled(stage, step, line.hush, line.mend, what, AWAY)
+    return troubled(stage, step, line.hush, line.mend, what, AWAY)
 
 
 def fill_disk(stage: Stage, step: Step) -> str:
@@ -225,7 +223,7 @@ def fill_disk(stage: Stage, step: Step) -> str:
         ran = {(each.calculation, each.attempt) for _, each in stage.attempts()}
         stage.unguarded |= ran - told
 
-    return _troubled(stage, step, fill, clear, "the disk was full", NO_ROOM)
+    return troubled(stage, step, fill, clear, "the disk was full", NO_ROOM)
 
 
 def kill_driver_for_long(stage: Stage, step: Step) -> str:
@@ -235,12 +233,12 @@ def kill_driver_for_long(stage: Stage, step: Step) -> str:
 
 
 def stop_prefect_server(stage: Stage, step: Step) -> str:
-    return _paused(stage, stage.prefect_server(), step, "the Prefect server")
+    return paused(stage, stage.prefect_server(), step, "the Prefect server")
 
 
 def kill_prefect_server(stage: Stage, step: Step) -> str:
     server = stage.prefect_server()
-    return _killed([server] if server else [], step, "the Prefect server")
+    return killed([server] if server else [], step, "the Prefect server")
 
 
 FAULTS: Mapping[str, Fault] = MappingProxyType(
@@ -276,84 +274,9 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "kill driver for long": kill_driver_for_long,
         "stop Prefect server": stop_prefect_server,
         "kill Prefect server": kill_prefect_server,
+        **QUEUE_FAULTS,
     }
 )
-
-
-def _there(stage: Stage, look: Callable[[], list[T]]) -> list[T]:
-    """Wait until one is there to be hit, or the driver has ended."""
-    driver, found = stage.ensure_driver(), look()
-    deadline = time.monotonic() + PATIENCE
-    while not found and driver.poll() is None and time.monotonic() < deadline:
-        time.sleep(LOOK)
-        found = look()
-    return found
-
-
-def _one(found: Sequence[T], step: Step) -> T | None:
-    return found[int(step.draw * len(found))] if found else None
-
-
-def _killed(found: Sequence[psutil.Process], step: Step, what: str) -> str:
-    process = _one(found, step)
-    if process is None:
-        return f"{what} could not be killed: none is there"
-    with suppress(psutil.Error):
-        process.kill()
-    return f"{what} was killed, process {process.pid}"
-
-
-def _paused(stage: Stage, process: psutil.Process | None, step: Step, what: str) -> str:
-    if process is None:
-        return f"{what} could not be stopped: none is there"
-
-    def suspend() -> None:
-        with suppress(psutil.Error):
-            process.suspend()
-
-    def resume() -> None:
-        with suppress(psutil.Error):
-            process.resume()
-
-    return _lasting(stage, step, suspend, resume, f"{what}, process {process.pid}, was stopped")
-
-
-def _troubled(
-    stage: Stage,
-    step: Step,
-    begin: Callable[[], object],
-    end: Callable[[], object],
-    what: str,
-    words: str,
-) -> str:
-    """Do what a driver may end of, one such at a time, and undo it later."""
-    if stage.in_trouble:
-        return "another trouble lasts"
-    trouble = Trouble(words, since=stage.runs)
-    stage.troubles.append(trouble)
-
-    def over() -> None:
-        try:
-            end()
-        finally:
-            trouble.until = stage.runs
-            trouble.over.set()
-
-    return _lasting(stage, step, begin, over, what)
-
-
-def _lasting(
-    stage: Stage, step: Step, begin: Callable[[], object], end: Callable[[], object], what: str
-) -> str:
-    """Do something, and undo it later: at once before the next fault, or while that befalls."""
-    begin()
-    timer = Timer(step.seconds, end)
-    timer.start()
-    stage.timers.append(timer)
-    if not step.overlaps:
-        timer.join()
-    still = ", and is so still" if step.overlaps else ""
-    return f"{what} for {step.seconds} s{still}"
 
 
 def _database(stage: Stage) -> Database:
@@ -371,10 +294,3 @@ def _asked(stage: Stage, number: signal.Signals, again_after: float | None = Non
     stage.await_end()
     twice = " twice" if again_after is not None else ""
     return f"the driver was asked to end by {number.name}{twice}"
-
-
-def _await(reached: Callable[[], bool], seconds: float = PATIENCE) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (over := reached()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return over

@@ -12,6 +12,8 @@ from plan import BUDGET
 from stage import LAST_WORDS, Stage
 
 from leadline.tasks.compute.attempt_files import read_result
+from leadline.tasks.compute.batch_systems import CAUSES
+from leadline.tasks.compute.dispatcher import LOST_WITH_JOB
 from leadline.tasks.store.records import CalculationState as State
 from leadline.tasks.store.records import CampaignState
 from leadline.tasks.store.store import Store
@@ -28,6 +30,8 @@ LEGAL: dict[str, frozenset[str]] = {
     "quarantined": frozenset(),
 }
 """Which state of a calculation may follow which."""
+LOST = frozenset({*CAUSES.values(), *LOST_WITH_JOB, "driver-lost", "guardian-lost"})
+"""What may be on record of an engine whose job was ended."""
 CONVERGED = 1e-5
 """eV within which relaxations agree that take different ways to one minimum."""
 Labels = dict[str, tuple[str, float | None]]
@@ -43,10 +47,12 @@ def violations(stage: Stage, undisturbed: Labels | None) -> list[str]:
             *_told(store),
             *_committed_once(store),
             *_attempted(stage, store),
+            *_explained(stage, store),
             *_one_engine_at_a_time(stage),
             *_nothing_after_an_answer(stage),
             *_labelled(store, undisturbed),
             *_whole(stage),
+            *_no_job_left(stage),
             *_no_orphan(stage),
         ]
 
@@ -138,6 +144,17 @@ def _attempted(stage: Stage, store: Store) -> Iterator[str]:
                 yield f"{record.id}: attempt {attempt.number} went on from {before}"
 
 
+def _explained(stage: Stage, store: Store) -> Iterator[str]:
+    """What was lost with a job of the queue says so: it is no trouble of another kind."""
+    records = store.calculations(calculation for calculation, _ in stage.lost_jobs)
+    for calculation, number in stage.lost_jobs:
+        attempts = records[calculation].attempts if calculation in records else ()
+        failure = attempts[number - 1].failure if number <= len(attempts) else None
+        # An engine that ended in that very moment keeps what it said itself.
+        if failure and failure["kind"] == "remote" and failure["reason"] not in LOST:
+            yield f"{calculation}: attempt {number} was lost with its job, and says {failure}"
+
+
 def _one_engine_at_a_time(stage: Stage) -> Iterator[str]:
     """No engine starts while another is alive for the same calculation.
 
@@ -215,6 +232,16 @@ def _whole(stage: Stage) -> Iterator[str]:
         connection.close()
     if said != "ok":
         yield f"the store's file is damaged: {said}"
+
+
+def _no_job_left(stage: Stage) -> Iterator[str]:
+    """No job of the campaign waits in the queue, or runs there for nobody."""
+    if stage.slurm is None:
+        return
+    deadline = time.monotonic() + LAST_WORDS
+    while (left := stage.slurm.jobs()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    yield from (f"job {job} is left in the queue, {state}" for job, state in left.items())
 
 
 def _no_orphan(stage: Stage) -> Iterator[str]:

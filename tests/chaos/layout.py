@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from database import Database
 from plan import HERE, PW_FAULTS
+from slurm_here import Slurm
 from small_disk import SmallDisk
 
 from leadline.tasks.calculation import Result
@@ -41,6 +42,8 @@ class Layout:
         Variables that name the Prefect server, or the home of one for itself.
     database
         What keeps the records; None where a file does.
+    slurm
+        The queue in whose jobs calculations run, if they do.
     disk
         A small disk, mounted in the folder, if there is one.
     on_disk
@@ -51,6 +54,7 @@ class Layout:
     campaign: Mapping[str, Any]
     prefect: Mapping[str, str]
     database: Database | None = None
+    slurm: Slurm | None = None
     disk: SmallDisk | None = None
     on_disk: str = ""
     token: str = field(default_factory=lambda: token_hex(8))
@@ -100,6 +104,7 @@ class Layout:
         return {
             **kept,
             **self.prefect,
+            **(self.slurm.variables if self.slurm else {}),
             TOKEN: self.token,
             "LEADLINE_STORE": str(self.store),
             **({"LEADLINE_MONGODB_URI": self.database.uri} if self.database else {}),

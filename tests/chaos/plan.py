@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 WORKERS = 2
-HERE, YARD_PROFILE = "here", "yard"
-"""Names of the machine profiles: workers of the run's own, and those that outlive it."""
+HERE, YARD_PROFILE, QUEUE_PROFILE = "here", "yard", "queue"
+"""Names of the machine profiles: workers of the run's own, those that outlive it, and a queue."""
 WEIGHTS: Mapping[str, int] = MappingProxyType(
     {
         "kill driver": 6,
@@ -61,6 +61,22 @@ MORTAL = frozenset({"stop database", "kill database"})
 """Those that hit the server itself, which then is no other campaign's."""
 DISK_WEIGHTS: Mapping[str, int] = MappingProxyType({"fill disk": 30})
 """Faults of a disk so small that it can be filled."""
+QUEUE_WEIGHTS: Mapping[str, int] = MappingProxyType(
+    {
+        "cancel job": 16,
+        "expire job": 8,
+        "set node down": 10,
+        "stop controller": 8,
+        "kill controller": 10,
+        "kill node daemon": 8,
+        "kill driver for long": 8,
+    }
+)
+"""Faults of a queue, whose engines run in the jobs of a Slurm that the campaign has for itself."""
+QUEUE = 8
+"""Of so many seeds in a row one computes on a queue: by turns in workers and in jobs."""
+SHORT_JOBS = 0.5
+"""Share of those with workers whose jobs end by themselves while the campaign goes on."""
 OWN_SERVER = 0.15
 """Share of the plans whose campaign starts a Prefect server of its own."""
 YARD = 0.3
@@ -120,6 +136,11 @@ class Plan:
         Whether the campaign has a Prefect server for itself, which faults may hit.
     yard
         Whether the engines run on a Dask scheduler that outlives the driver.
+    queue
+        How calculations go to a queue: its jobs hold ``workers``, or each calculation is one
+        of the ``jobs``; empty where they do not.
+    short_jobs
+        Whether these jobs have time for a few calculations only.
     skew
         Seconds by which the clock of a worker on that scheduler is wrong.
     database
@@ -139,6 +160,8 @@ class Plan:
     mode: str
     own_server: bool
     yard: bool
+    queue: str
+    short_jobs: bool
     skew: float
     database: bool
     disk: str
@@ -153,7 +176,8 @@ class Plan:
 
     def campaign(self) -> dict[str, Any]:
         """Return the campaign file's content."""
-        return campaign(self.variant, self.mode, YARD_PROFILE if self.yard else HERE)
+        profile = QUEUE_PROFILE if self.queue else YARD_PROFILE if self.yard else HERE
+        return campaign(self.variant, self.mode, profile)
 
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -212,13 +236,16 @@ def campaign(variant: str, mode: str = "batch", profile: str = HERE) -> dict[str
 def drawn(seed: int) -> Plan:
     """Return the plan of a seed."""
     chance = random.Random(seed)
+    queue, short_jobs = _queue(seed)
     own_server = chance.random() < OWN_SERVER
-    yard = chance.random() < YARD
+    yard = chance.random() < YARD and not queue
     database = chance.random() < DATABASE
     disk = chance.choice(("store", "calculations")) if chance.random() < DISK else ""
+    disk = "" if queue else disk
     weights = {
         **WEIGHTS,
         **(SERVER_WEIGHTS if own_server else {}),
+        **(QUEUE_WEIGHTS if queue else {}),
         **(YARD_WEIGHTS if yard else {}),
         **(DATABASE_WEIGHTS if database else {}),
         **(DISK_WEIGHTS if disk else {}),
@@ -229,6 +256,8 @@ def drawn(seed: int) -> Plan:
         mode="steady" if chance.random() < STEADY else "batch",
         own_server=own_server,
         yard=yard,
+        queue=queue,
+        short_jobs=short_jobs,
         skew=chance.choice((-3600.0, 3600.0)) if chance.random() < SKEWED else 0.0,
         database=database,
         disk=disk,
@@ -236,6 +265,15 @@ def drawn(seed: int) -> Plan:
         cold=frozenset(run for run in range(20) if chance.random() < COLD),
         steps=tuple(_step(chance, weights) for _ in range(chance.randint(3, 5))),
     )
+
+
+def _queue(seed: int) -> tuple[str, bool]:
+    """Say how a plan uses a queue, by a chance of its own: all other plans stay as they are."""
+    turn, place = divmod(seed, QUEUE)
+    if place != QUEUE // 2:
+        return "", False
+    way = ("workers", "jobs")[turn % 2]
+    return way, way == "workers" and random.Random(f"jobs of {seed}").random() < SHORT_JOBS
 
 
 def _step(chance: random.Random, weights: Mapping[str, int]) -> Step:

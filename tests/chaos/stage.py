@@ -15,7 +15,7 @@ from threading import Event, Timer
 import psutil
 from drivers import Driver, StageNursery, cold_start
 from layout import TOKEN, Layout
-from plan import YARD_PROFILE
+from plan import QUEUE_PROFILE, YARD_PROFILE
 from yard import Yard
 
 from leadline.flows.server_register import Register
@@ -30,6 +30,8 @@ PATIENCE = 300.0
 
 INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
 """How a driver ends that was asked to before it had begun."""
+WORKERS = ("compute.local_worker", "compute.queue_worker", "compute.batch_job")
+"""Modules of the processes from which engines are started."""
 LOOK = 0.05
 """Seconds between two looks at what is waited for."""
 LAST_WORDS = 20.0
@@ -83,6 +85,8 @@ class Stage(Layout):
     """Attempts whose result was cut short from outside."""
     unguarded: set[tuple[str, int]] = field(default_factory=set)
     """Attempts whose guardian was killed: no end of theirs stands in the log."""
+    lost_jobs: set[tuple[str, int]] = field(default_factory=set)
+    """Attempts that were under way in a job of the queue when that was ended."""
     results: dict[str, float] = field(default_factory=dict)
     """Energies of the complete results that were seen in files, by calculation."""
     timers: list[Timer] = field(default_factory=list)
@@ -96,6 +100,25 @@ class Stage(Layout):
         environment = {n: v for n, v in self.environment.items() if n not in unknown}
         self.yard = Yard(self.folder, environment, skew)
         self.add_profile(YARD_PROFILE, self.yard.cluster)
+
+    def use_queue(self, way: str, *, short_jobs: bool) -> None:
+        """Let the campaign compute in the jobs of its Slurm, one way or the other."""
+        need = {"memory": "300 MB", "walltime": "90 s" if short_jobs else "10 min"}
+        settings = {"poll": 1, "margin": 30, "interface": "lo"}
+        cluster = {"kind": "slurm", "way": way, "resources": need, "dashboard": None, **settings}
+        self.add_profile(QUEUE_PROFILE, cluster)
+
+    def jobs_at_work(self) -> list[str]:
+        """Return the jobs of the queue that run; none while its controller is away."""
+        assert self.slurm is not None
+        with suppress(subprocess.CalledProcessError):
+            return [job for job, state in self.slurm.jobs().items() if state == "RUNNING"]
+        return []
+
+    def loses(self, *jobs: str) -> None:
+        """Remember what is under way in jobs that are ended now."""
+        under_way = (each for each in self.guarded() if each.job in jobs)
+        self.lost_jobs |= {(each.calculation, each.attempt) for each in under_way}
 
     def note(self, words: str) -> None:
         """Write down what was done."""
@@ -164,11 +187,13 @@ class Stage(Layout):
         return True
 
     def await_end(self) -> None:
-        """Wait until the driver ends; one that hangs says where."""
+        """Wait until the driver ends; one that hangs, and starts no more engines, says where."""
         assert self.driver is not None
-        try:
-            self.driver.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
+        lines = -1
+        while self.driver.poll() is None and lines < (lines := len(self.engine_log())):
+            with suppress(subprocess.TimeoutExpired):
+                self.driver.wait(PATIENCE)
+        if self.driver.poll() is None:
             self.driver.send_signal(signal.SIGABRT)
             self.driver.wait(30)
             self.wrong(f"driver {self.runs} hung; threads stand in its log")
@@ -273,7 +298,7 @@ class Stage(Layout):
             with suppress(psutil.Error):
                 found.append(psutil.Process(self.yard.elsewhere.pid))
             return sorted(found, key=_age)
-        return [each for each in self.processes() if _runs(each, "compute.local_worker")]
+        return [each for each in self.processes() if any(_runs(each, name) for name in WORKERS)]
 
     def nurseries(self) -> list[psutil.Process]:
         """Return the processes that fork guardians."""
@@ -311,6 +336,8 @@ class Stage(Layout):
         """End whatever is left."""
         for timer in self.timers:
             timer.join()
+        if self.slurm is not None:
+            self.slurm.end_jobs()
         if self.yard is not None:
             self.yard.close()
         processes.kill(self.processes())

@@ -15,6 +15,8 @@ from plan import (
     DATABASE_WEIGHTS,
     DISK_WEIGHTS,
     HERE,
+    QUEUE_PROFILE,
+    QUEUE_WEIGHTS,
     SERVER_WEIGHTS,
     WEIGHTS,
     YARD_WEIGHTS,
@@ -23,9 +25,9 @@ from plan import (
 )
 from stage import Stage
 
-from leadline.tasks.calculation import Result
+from leadline.tasks.calculation import Failure, FailureKind, Result
 from leadline.tasks.compute.attempt_files import write_result
-from leadline.tasks.store.records import Calculation, Campaign, CampaignState
+from leadline.tasks.store.records import Calculation, CalculationState, Campaign, CampaignState
 from leadline.tasks.store.store import Store, open_store
 
 ID = "a" * 64
@@ -65,9 +67,19 @@ def said(stage: Stage, *lines: tuple[str, int]) -> None:
 
 def test_a_seed_is_the_same_plan_each_time_and_every_fault_is_known() -> None:
     assert drawn(7) == drawn(7) != drawn(8)
-    weights = (WEIGHTS, SERVER_WEIGHTS, YARD_WEIGHTS, DATABASE_WEIGHTS, DISK_WEIGHTS)
+    weights = (
+        *(WEIGHTS, SERVER_WEIGHTS, YARD_WEIGHTS, QUEUE_WEIGHTS),
+        *(DATABASE_WEIGHTS, DISK_WEIGHTS),
+    )
     assert {name for table in weights for name in table} == FAULTS.keys()
     assert drawn(7).campaign()["compute"]["profile"] in (HERE, "yard")
+
+
+def test_one_seed_of_eight_computes_on_a_queue_and_both_ways_come_up() -> None:
+    ways = [drawn(seed).queue for seed in range(1, 33)]
+    assert ways.count("") == 28
+    assert {"workers", "jobs"} < set(ways)
+    assert drawn(ways.index("jobs") + 1).campaign()["compute"]["profile"] == QUEUE_PROFILE
 
 
 def test_what_is_right_is_not_called_wrong(stage: Stage, store: Store) -> None:
@@ -89,6 +101,19 @@ def test_an_engine_after_an_answer_is_seen(stage: Stage, store: Store) -> None:
     folder.mkdir(parents=True)
     write_result(answered(1), folder)
     assert f"{ID}: attempt 1 had finished, and 2 was started" in violations(stage, None)
+
+
+def test_a_loss_with_a_job_that_is_put_down_to_something_else_is_seen(
+    stage: Stage, store: Store
+) -> None:
+    two = Calculation("b" * 64, "t", {}, {}, "f", campaign="chaos")
+    store.ensure_calculations([two])
+    store.claim(two.id, "somebody")
+    failure = Failure(FailureKind.REMOTE, "disk-full", "no room")
+    store.fail(two.id, 1, failure, CalculationState.CUT)
+    stage.lost_jobs = {(ID, 1), (two.id, 1)}
+    (found,) = (each for each in violations(stage, None) if "lost with its job" in each)
+    assert "disk-full" in found
 
 
 def test_an_answer_that_was_lost_is_seen(stage: Stage, store: Store) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+import pytest
 from database import Database
 from drivers import DriverNursery
 from invariants import Labels, labels, violations
@@ -25,6 +26,7 @@ from java_server import JavaServer
 from layout import PLUGINS
 from plan import VARIANTS, Plan, campaign, drawn
 from play import play
+from slurm_here import Slurm, missing, slurm_here
 from small_disk import KB, mounted
 from stage import Stage
 
@@ -49,6 +51,8 @@ class Outcome:
                 f"seed {plan.seed}: {plan.variant}, {plan.mode}",
                 "a Prefect server for itself" if plan.own_server else "the shared Prefect server",
                 *(["a Dask scheduler beside it"] if plan.yard else []),
+                *([f"in the {plan.queue} of a queue"] if plan.queue else []),
+                *(["jobs that end soon"] if plan.short_jobs else []),
                 *([f"a clock wrong by {plan.skew:g} s"] if plan.yard and plan.skew else []),
                 *(["a database server"] if plan.database else []),
                 *([f"{plan.disk} on a small disk"] if plan.disk else []),
@@ -137,6 +141,7 @@ class Theatre:
                 plan.campaign(),
                 self._own_prefect(folder) if plan.own_server else self._shared,
                 database=database,
+                slurm=stack.enter_context(_queue(folder / "slurm")) if plan.queue else None,
                 disk=disk,
                 on_disk=plan.disk,
                 cold=plan.cold,
@@ -145,6 +150,8 @@ class Theatre:
             stage.nursery = self._nursery.for_stage(stage.environment)
             if plan.yard:
                 stage.open_yard(plan.skew)
+            if plan.queue:
+                stage.use_queue(plan.queue, short_jobs=plan.short_jobs)
             yield stage
 
     def _own_prefect(self, folder: Path) -> dict[str, str]:
@@ -180,6 +187,14 @@ class Theatre:
                     self._undisturbed[variant] = labels(store)
                 stage.end_all()
             return self._undisturbed[variant]
+
+
+@contextmanager
+def _queue(folder: Path) -> Iterator[Slurm]:
+    if why := missing():
+        pytest.skip(why)
+    with slurm_here(folder) as running:
+        yield running
 
 
 def _serving(folder: Path) -> JavaServer:

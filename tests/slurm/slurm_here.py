@@ -124,7 +124,28 @@ class Slurm:
         """Set the node up again; it may have come back by itself."""
         with suppress(subprocess.CalledProcessError):
             self.call("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
-        _wait_until_idle(self)
+        _wait_until_up(self)
+
+    def start(self, daemon: str) -> None:
+        """Start ``slurmctld`` or ``slurmd``."""
+        subprocess.run([daemon], env={**os.environ, **self.variables}, check=True)
+
+    def kill(self, daemon: str) -> None:
+        """Kill one of the two at once; jobs go on."""
+        process = self._process(daemon)
+        process.kill()
+        process.wait(20)
+
+    def pause_controller(self) -> None:
+        """Let the controller fall silent: it takes calls and answers none."""
+        self._process("slurmctld").suspend()
+
+    def resume_controller(self) -> None:
+        """Let the controller go on."""
+        self._process("slurmctld").resume()
+
+    def _process(self, daemon: str) -> psutil.Process:
+        return psutil.Process(int((self.folder / f"{daemon}.pid").read_text()))
 
     def end_jobs(self) -> None:
         """Cancel what is left, and wait until it is gone."""
@@ -155,9 +176,9 @@ def slurm_here(folder: Path) -> Iterator[Slurm]:
         stack.enter_context(_munge(folder))
         for daemon in ("slurmctld", "slurmd"):
             stack.callback(_end, folder / f"{daemon}.pid")
-            subprocess.run([daemon], env={**os.environ, **slurm.variables}, check=True)
+            slurm.start(daemon)
         stack.callback(slurm.end_jobs)
-        _wait_until_idle(slurm)
+        _wait_until_up(slurm)
         yield slurm
 
 
@@ -182,9 +203,9 @@ def _munge(folder: Path) -> Iterator[None]:
         _end(folder / "munge.pid")
 
 
-def _wait_until_idle(slurm: Slurm) -> None:
+def _wait_until_up(slurm: Slurm) -> None:
     deadline = time.monotonic() + 60
-    while "idle" not in slurm.call("sinfo", "--noheader", "--format=%t"):
+    while not slurm.call("sinfo", "--noheader", "--format=%t").startswith(("idle", "mix", "alloc")):
         if time.monotonic() > deadline:
             raise TimeoutError((slurm.folder / "slurmctld.log").read_text()[-2000:])
         time.sleep(0.1)
