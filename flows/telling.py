@@ -12,7 +12,7 @@ from pymatgen.core import Composition
 
 from leadline.flows.held_jobs import held_jobs
 from leadline.flows.store_of import open_for, store_folder
-from leadline.tasks.compute.left_over import JobNote, job_notes
+from leadline.tasks.compute.job_notes import JobNote, job_notes
 from leadline.tasks.compute.profile import load_profile
 from leadline.tasks.compute.queue_settings import JOBS
 from leadline.tasks.compute.right_sizing import asked_in_words

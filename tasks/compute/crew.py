@@ -17,7 +17,8 @@ from threading import Event, Thread
 
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import JobState
-from leadline.tasks.compute.left_over import Driving, JobNote, clear_left_over
+from leadline.tasks.compute.job_notes import JobNote
+from leadline.tasks.compute.left_over import Driving, clear_left_over
 from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.compute.roster import Roster
 from leadline.tasks.errors import ComputeError

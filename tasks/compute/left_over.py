@@ -6,16 +6,14 @@ the lease of the campaign, so the lease of all who drove it before is over.
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from leadline.tasks.compute.attempt_files import is_signed_off, turns
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.batch_systems import JobState
+from leadline.tasks.compute.job_notes import JobNote, job_notes
 from leadline.tasks.errors import ComputeError
 from leadline.tasks.store.owner import is_gone
 
@@ -37,43 +35,6 @@ class Driving:
 
     owner: str
     former: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class JobNote:
-    """That a driver has a job with a worker in a queue.
-
-    Parameters
-    ----------
-    job, queue
-        The job's id, and the queue that has it; None where that was not known.
-    owner
-        The driver, as its lease names it.
-    """
-
-    job: str
-    queue: str | None
-    owner: str
-
-    def write(self, folder: Path) -> None:
-        """Write it down, so that others find the job when the driver is dead."""
-        self._file(folder).write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-    def remove(self, folder: Path) -> None:
-        """Forget the job."""
-        with suppress(OSError):
-            self._file(folder).unlink()
-
-    def _file(self, folder: Path) -> Path:
-        return folder / f"job-{self.job}.json"
-
-
-def job_notes(folder: Path) -> Iterator[JobNote]:
-    """Yield what is written down of the jobs of all drivers."""
-    for file in sorted(folder.glob("job-*.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            read = json.loads(file.read_text(encoding="utf-8"))
-            yield JobNote(str(read["job"]), read.get("queue"), str(read["owner"]))
 
 
 def clear_left_over(queue: BatchQueue, driving: Driving) -> None:

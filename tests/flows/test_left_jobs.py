@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leadline.flows.telling import status_json, status_words
-from leadline.tasks.compute.left_over import JobNote
+from leadline.tasks.compute.job_notes import JobNote
 from leadline.tasks.compute.queue_settings import JOBS
 from leadline.tasks.drivers import log_run
 from leadline.tasks.store.owner import this_process

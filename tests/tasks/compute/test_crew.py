@@ -18,7 +18,8 @@ from leadline.tasks.compute import crew, processes
 from leadline.tasks.compute.attempt_files import Running, attempt_folder, sign_off, take_turn
 from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.crew import STILLBORN, Crew
-from leadline.tasks.compute.left_over import Driving, JobNote, clear_left_over, job_notes
+from leadline.tasks.compute.job_notes import JobNote, job_notes
+from leadline.tasks.compute.left_over import Driving, clear_left_over
 from leadline.tasks.compute.queue_settings import QueueCluster, Resources
 from leadline.tasks.compute.right_sizing import ANY, Need
 from leadline.tasks.compute.roster import WALLTIME, Hand, Roster
