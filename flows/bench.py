@@ -294,6 +294,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
             time_limit=None if limit is None else limit * 3600,
             keep=spec.compute.keep,
             judge=Judge(store) if parts.recipe.relaxes_cell else None,
+            remedies=spec.remedies.physics,
             rules=parts.rules,
             prerelaxer=parts.prerelaxer,
         )

@@ -87,6 +87,13 @@ def _engine(found: Findings, parts: Parts, file: PoolFile | None) -> None:
     if parts.prerelaxer is not None:
         first, own = parts.prerelaxer, parts.spec.engine.name
         found.fine("prerelax", f"{first.name} {first.version()} first; energies are {own}'s alone")
+    if parts.spec.remedies.physics == "together":
+        found.hint(
+            "remedies",
+            "remedies.physics is together: what a structure gives with another smearing or the "
+            "like stands on one hull with the rest, off by what that changes, often some meV/atom; "
+            "apart computes it too, and lets it count nowhere",
+        )
     if parts.given_references and not parts.declares_references:
         found.hint(
             "references",

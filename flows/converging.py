@@ -18,7 +18,6 @@ from leadline.flows.spec import CampaignSpec
 from leadline.flows.store_of import open_for, store_folder
 from leadline.flows.trying import trial
 from leadline.surrogate.candidate import Candidate
-from leadline.tasks.calculate import last_failure
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster, open_cluster
 from leadline.tasks.convergence import (
@@ -35,6 +34,7 @@ from leadline.tasks.engines.atoms import to_atoms
 from leadline.tasks.engines.engine import Knob
 from leadline.tasks.engines.table import engine
 from leadline.tasks.errors import ConfigurationError, InputError
+from leadline.tasks.failed_attempts import last_failure
 from leadline.tasks.quantities import ENERGY_PER_ATOM, quantity
 from leadline.tasks.recipes.table import recipe
 from leadline.tasks.recording import structure_record

@@ -25,6 +25,7 @@ def found_phases(assessment: Assessment, book: Notebook) -> tuple[FoundPhase, ..
             value=find.value,
             energy_above_hull=find.energy_above_hull,
             nth=nth.get(find.answer.structure, 0),
+            changed=find.answer.changed,
         )
         for find in assessment.finds
     )

@@ -61,6 +61,7 @@ def _rows(reader: CampaignReader) -> list[ExportRow]:
                 recipe=str(record.recipe["name"]),
                 round=reader.round_of.get(each.structure),
                 provenance=asked.provenance,
+                changed=each.changed,
             )
         )
     return rows

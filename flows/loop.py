@@ -18,6 +18,7 @@ from leadline.flows.ending import summary_of
 from leadline.flows.importing import import_file, imported_structures
 from leadline.flows.limits import RunLimits
 from leadline.flows.opening_round import no_ground, reference_candidates
+from leadline.flows.queueing import Queue
 from leadline.flows.snapshot import snapshot
 from leadline.flows.steps import Steps
 from leadline.flows.summary import CampaignSummary
@@ -33,22 +34,21 @@ from leadline.tasks.metrics import barren_rounds, prequential
 from leadline.tasks.notebook import Notebook
 from leadline.tasks.propose import Outlook, Pick, pool_outlook, propose, start_picks
 from leadline.tasks.recording import (
-    calculation_of,
     kept_model,
     kept_predictions,
     proposal_of,
     structure_record,
 )
+from leadline.tasks.remedies import remedy_words
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.records import (
+    Calculation,
     CalculationState,
     CampaignState,
-    ProposalState,
     Round,
     StructureRecord,
 )
 from leadline.tasks.training import training_set
-from leadline.tasks.twins import twin
 
 State = CalculationState
 
@@ -61,6 +61,7 @@ class Loop:
         self.name, self.store, self.lease = bench.spec.name, bench.store, bench.lease
         self.book = Notebook.read(bench.store, self.name)
         self.rounds = {each.number: each for each in bench.store.rounds(self.name)}
+        self.queue = Queue(bench, self.book, watcher.note)
         self.ledger, self.steps = Ledger(), Steps()
         self.learned: Learned | None = None
         self.outlook: Outlook | None = None
@@ -100,6 +101,7 @@ class Loop:
             self.watcher.note(import_file(self.store, self.bench, self.bench.file, known))
         self.book.unlink(self.bench.recipe.id, self.bench.fingerprint)
         self.store.log_again(self.book.calculations)
+        self.queue.remedies()
         left = self.book.unended
         if left:
             self.watcher.note(
@@ -282,55 +284,37 @@ class Loop:
         self.book.add(proposals, structures)
 
     def _queue(self) -> None:
-        """Queue the calculation of each pick; a done one answers without an engine."""
-        bench, new = self.bench, self.book.unlinked
+        """Queue the calculation of each pick, and let those that are open wait for a worker."""
         self.lease.check()
-        with self.ledger.timed("store"), self.store.step():
-            wanted = [
-                calculation_of(
-                    self._computed_as(each.structure),
-                    bench.engine,
-                    bench.recipe,
-                    bench.fingerprint,
-                    self.name,
-                )
-                for each in new
-            ]
-            stored = self.store.ensure_calculations(wanted)
-            for proposal, record in zip(new, stored, strict=True):
-                self.store.set_proposal(
-                    self.name,
-                    proposal.round,
-                    proposal.rank,
-                    ProposalState.LINKED,
-                    calculation=record.id,
-                )
-        for proposal, record in zip(new, stored, strict=True):
-            self.book.link(proposal, record)
-        open_ = [each for each in stored if each.state not in (State.DONE, State.QUARANTINED)]
-        self.dispatching.add((each, self._formula(each.structure)) for each in open_)
-
-    def _computed_as(self, structure: str) -> str:
-        """Return the structure whose calculation answers: its own, or a twin's elsewhere."""
-        asked, book = self.book.structures[structure], self.book
-        found = twin(self.store, asked, book.structures, scale=self.bench.recipe.relaxes_cell)
-        if found is None:
-            return structure
-        self.store.relate(structure, same_as=found.id)
-        self.watcher.note(f"{asked.formula} was computed before, as {found.id[:12]}")
-        book.structures[found.id] = found
-        return found.id
+        with self.ledger.timed("store"):
+            new = self.queue.picks()
+        self.dispatching.add((each, self._formula(each.structure)) for each in new)
 
     def _ended(self, outcome: Outcome) -> None:
         record = outcome.calculation
         if asked := self.store.structure(record.structure):
             self.book.structures[asked.id] = asked
         self.book.take_in(record)
-        self.ledger.charge("engine", float(record.times.get("wall", 0.0)))
+        if record.state is State.QUARANTINED and self.lease.held:
+            self._follow()
+        self.ledger.charge(self._account(record), float(record.times.get("wall", 0.0)))
         if outcome.waiting or outcome.failure is not None:
             words = outcome.waiting or (outcome.failure.message if outcome.failure else "")
+            if (named := remedy_words(record)) and record.remedy_of is None:
+                words += f"; another calculation may converge, with {named}"
             self.watcher.note(f"{self._formula(record.structure)}: {outcome.state}: {words}")
         self.show()
+
+    def _follow(self) -> None:
+        """Queue the remedies that are asked for since a calculation was set aside."""
+        with self.ledger.timed("store"):
+            new = self.queue.remedies()
+        self.dispatching.add((each, self._formula(each.structure)) for each in new)
+
+    def _account(self, record: Calculation) -> str:
+        """Return what the engine's time is charged to: an answer that counts, or a remedy apart."""
+        counts = self.bench.spec.remedies.physics == "together"
+        return "engine" if counts or record.fingerprint == self.bench.fingerprint else "remedies"
 
     def _progress(self) -> Progress:
         metrics = prequential(self.book, self.assessment.values)
@@ -358,7 +342,7 @@ class Loop:
         open_rounds = [each for each in self.rounds.values() if each.state == "open"]
         for each in open_rounds:
             mine = [pick for pick in self.book.proposals if pick.round == each.number]
-            if any(pick.calculation in waiting or pick.calculation is None for pick in mine):
+            if any(self.book.waits(pick, waiting) for pick in mine):
                 continue
             last = each is open_rounds[-1]
             changes = {

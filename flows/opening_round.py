@@ -13,6 +13,7 @@ from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.notebook import Notebook
 from leadline.tasks.problem import HullProblem, Problem
 from leadline.tasks.references import reference_structures
+from leadline.tasks.remedies import changed_words
 from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.structures import structure_id
 
@@ -54,7 +55,7 @@ def no_ground(campaign: str, book: Notebook, problem: Problem) -> str:
     """
     lost: dict[str, Calculation] = {}
     for each in book.proposals if isinstance(problem, HullProblem) else ():
-        record = book.calculations.get(each.calculation or "")
+        record = book.deciding(each)
         element = book.structures[each.structure].chemical_system
         if each.why["share"] != "reference" or book.answers.lowest(element):
             continue
@@ -68,10 +69,18 @@ def _without(element: str, campaign: str, record: Calculation) -> str:
     failure = record.failure or {"reason": "quarantined", "message": ""}
     return (
         f"no energy of {element} came out, and without it nothing has a formation energy: "
-        f"{failure['reason']}: {failure['message']}. Look at it with `leadline show {campaign} "
-        f"{element}`; send it back with `leadline reconcile {campaign} --retry {record.id[:12]}`, "
-        "or name other phases under objective.references.phases"
+        f"{failure['reason']}: {failure['message']}. {_remedy(record)}"
+        f"Look at it with `leadline show {campaign} {element}`; send it back with "
+        f"`leadline reconcile {campaign} --retry {record.id[:12]}`, or name "
+        "other phases under objective.references.phases"
     )
+
+
+def _remedy(record: Calculation) -> str:
+    """Say that other physics may help, where no such calculation was tried yet; or ''."""
+    if record.remedy is None or record.remedy_of is not None:
+        return ""
+    return f"With {changed_words(record)} it may converge: set that for all under engine. "
 
 
 def _in_pool(structure: Structure, own: list[Candidate]) -> list[Candidate]:

@@ -69,6 +69,8 @@ def print_summary(summary: CampaignSummary, report: str) -> None:
     console.print()
     if summary.found:
         console.print(_table(summary))
+        for each in (each for each in summary.found if each.changed):
+            console.print(f"* {each.formula}: with {each.changed}, unlike the rest of the hull")
     else:
         console.print(f"Nothing found yet: {summary.nothing_found}.")
     console.print(
@@ -103,7 +105,8 @@ def _table(summary: CampaignSummary) -> Table:
     for place, each in enumerate(summary.found, start=1):
         above = [f"{(each.energy_above_hull or 0.0) * 1e3:.2f}"] if hull else []
         nth = str(each.nth) if each.nth else "known"
-        table.add_row(str(place), each.formula, each.space_group, f"{each.value:.4f}", *above, nth)
+        name = each.formula + ("*" if each.changed else "")
+        table.add_row(str(place), name, each.space_group, f"{each.value:.4f}", *above, nth)
     return table
 
 

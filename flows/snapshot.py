@@ -31,7 +31,7 @@ def snapshot(loop: Loop) -> Progress:
         quarantined=book.count(State.QUARANTINED),
         cut=book.count(State.CUT),
         best=_best(finds),
-        found=tuple(find.answer.formula for find in finds),
+        found=tuple(map(_name, finds)),
         finds_left=loop.outlook.expected_missed if loop.outlook else None,
         elapsed=time.monotonic() - loop.limits.begun,
         time_limit=loop.limits.hours and loop.limits.hours * 3600,
@@ -45,4 +45,9 @@ def _best(finds: Sequence[Find]) -> str:
         return ""
     lowest = min(finds, key=lambda find: find.value)
     unit = "" if lowest.energy_above_hull is None else " eV/atom"
-    return f"{lowest.answer.formula} {lowest.value:.4g}{unit}"
+    return f"{_name(lowest)} {lowest.value:.4g}{unit}"
+
+
+def _name(find: Find) -> str:
+    """Return a formula, with a mark where a remedy changed the physics."""
+    return find.answer.formula + ("*" if find.answer.changed else "")

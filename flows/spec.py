@@ -19,6 +19,7 @@ from leadline.surrogate.errors import SurrogateError
 from leadline.tasks.errors import SpecError
 from leadline.tasks.quantities import Bytes, Hours, Seconds
 from leadline.tasks.recipes.recipe_settings import CheapEngine
+from leadline.tasks.remedies import Use
 from leadline.tasks.settings import Named, unkeepable
 
 FORMAT = 1
@@ -122,6 +123,16 @@ class MagnetismSpec(Section):
 
         known_elements(value)
         return value
+
+
+class RemediesSpec(Section):
+    """What is done where an engine can only go on with other physics."""
+
+    physics: Use = Field(
+        default="never",
+        description="never: such a remedy is named and not computed; apart: as a calculation of "
+        "its own that is shown and counts nowhere; together: its label counts for the structure",
+    )
 
 
 class SurrogateSpec(Section):
@@ -307,6 +318,7 @@ class CampaignSpec(Section):
     )
     engine: EngineSpec
     recipe: RecipeSpec = Field(default_factory=RecipeSpec)
+    remedies: RemediesSpec = Field(default_factory=RemediesSpec)
     surrogate: SurrogateSpec = Field(default_factory=SurrogateSpec)
     acquisition: AcquisitionSpec = Field(default_factory=AcquisitionSpec)
     compute: ComputeSpec = Field(default_factory=ComputeSpec)

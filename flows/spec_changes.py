@@ -10,8 +10,10 @@ from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_objective import HullObjective, Objective
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import SpecChangeError
+from leadline.tasks.notebook import Notebook
 from leadline.tasks.recipes.recipe import Recipe
-from leadline.tasks.store.records import Calculation, CalculationState, Campaign
+from leadline.tasks.remedies import use_of
+from leadline.tasks.store.records import Calculation, Campaign
 from leadline.tasks.store.store import Store
 
 
@@ -46,6 +48,12 @@ def refuse_mixing(
     """
     label = label_of(store, known.name)
     reasons = []
+    use, now = use_of(known.spec), spec.remedies.physics
+    if label and use != now and "together" in (use, now):
+        reasons.append(
+            f"remedies.physics: was {use!r}, is {now!r}; with 'together' labels of changed "
+            "physics count, and without it they do not. 'never' and 'apart' may take turns"
+        )
     if label and label.fingerprint != engine.fingerprint():
         reasons.append(
             f"engine: its fingerprint is {engine.fingerprint()[:12]}, the campaign's results "
@@ -68,10 +76,14 @@ def refuse_mixing(
 
 
 def label_of(store: Store, name: str) -> Calculation | None:
-    """Return the first finished calculation of the campaign, or None before that."""
-    linked = (store.calculation(each.calculation or "") for each in store.proposals(name))
-    done = (each for each in linked if each and each.state is CalculationState.DONE)
-    return next(done, None)
+    """Return the first calculation of the campaign that has a label, or None before that.
+
+    Where a remedy of the physics gave the label, it is the calculation that was set aside:
+    it has the campaign's own settings.
+    """
+    book = Notebook.read(store, name)
+    labelled = (each for each in book.proposals if book.answer_of(each))
+    return next((book.calculations[each.calculation or ""] for each in labelled), None)
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

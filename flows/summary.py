@@ -21,7 +21,8 @@ class FoundPhase:
     """A find as a person reads it.
 
     ``value`` is the formation energy in eV/atom, or the property; ``nth`` its
-    place among the campaign's calculations.
+    place among the campaign's calculations; ``changed`` what a remedy changed of the
+    engine's settings for it.
     """
 
     formula: str
@@ -30,6 +31,7 @@ class FoundPhase:
     value: float
     energy_above_hull: float | None
     nth: int
+    changed: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,11 @@ class CampaignSummary:
                 structure,
                 each.energy * len(structure),
                 entry_id=each.structure,
-                data={"calculation": each.calculation, "space_group": each.space_group},
+                data={
+                    "calculation": each.calculation,
+                    "space_group": each.space_group,
+                    "changed": each.changed,
+                },
             )
             for each, structure in zip(self.hull, self.structures(), strict=True)
         )

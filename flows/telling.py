@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,7 @@ from leadline.tasks.compute.right_sizing import asked_in_words
 from leadline.tasks.drivers import owners_of_runs
 from leadline.tasks.errors import InputError, ProfileError
 from leadline.tasks.recipes.recipe import UNITS
+from leadline.tasks.remedies import remedy_words
 from leadline.tasks.report.formatting import counted, size
 from leadline.tasks.report.summary import request_words
 from leadline.tasks.requested import Requested
@@ -105,6 +107,7 @@ def _status(store: Store, name: str) -> dict[str, Any]:
                 "value": each.value,
                 "energy_above_hull": each.energy_above_hull,
                 "calculation": each.nth,
+                "changed": each.changed,
             }
             for each in view.phases
         ],
@@ -118,6 +121,18 @@ def _status(store: Store, name: str) -> dict[str, Any]:
         "left_jobs": [
             {"job": each.job, "queue": each.queue, "driver": in_words(each.owner)}
             for each in _left_jobs(store, campaign)
+        ],
+        "remedies": [
+            {
+                "structure": each.structure,
+                "of": each.original,
+                "calculation": each.calculation,
+                "state": each.state,
+                "words": each.words,
+                "energy_per_atom": each.energy,
+                "counts": each.counts,
+            }
+            for each in view.remedies
         ],
     }
 
@@ -144,7 +159,8 @@ def _words(status: Mapping[str, Any]) -> str:
         f"  {status['computed']} of {status['pool']} candidates computed in "
         f"{counted(status['rounds'], 'round')}; {status['running']} running, "
         f"{status['waiting']} waiting, {status['quarantined']} in quarantine",
-        f"  found: {', '.join(each['formula'] for each in status['found']) or 'nothing yet'}",
+        f"  found: {', '.join(map(_found_words, status['found'])) or 'nothing yet'}",
+        *_remedies_words(status["remedies"]),
         f"  expected to be missing: {missed:.2f}" if missed is not None else "",
         *(f"  batch job {job} is held: {why}" for job, why in status["held_jobs"].items()),
         f"  {request_words(Requested(**requested))}" if requested else "",
@@ -158,12 +174,29 @@ def _words(status: Mapping[str, Any]) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def _found_words(found: Mapping[str, Any]) -> str:
+    changed = f" (with {found['changed']})" if found["changed"] else ""
+    return f"{found['formula']}{changed}"
+
+
+def _remedies_words(remedies: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """Say what stands beside those in quarantine."""
+    if not remedies:
+        return
+    states = Counter(str(each["state"]) for each in remedies)
+    listed = ", ".join(f"{number} {state}" for state, number in states.items())
+    named = counted(len(remedies), "calculation")
+    counts = "counts" if any(each["counts"] for each in remedies) else "counts nowhere"
+    yield f"  remedies: {named} with changed physics beside the quarantine ({listed}); {counts}"
+
+
 def _meant(reader: CampaignReader, proposal: Proposal, wanted: str) -> bool:
     if len(wanted) < SHORTEST and wanted.isdecimal():
         return proposal.structure == _find(reader, int(wanted))
     if reader.book.structures[proposal.structure].formula == _reduced(wanted):
         return True
-    ids = (proposal.structure, proposal.calculation or "")
+    remedy = reader.book.remedy(proposal)
+    ids = (proposal.structure, proposal.calculation or "", remedy.id if remedy else "")
     return len(wanted) >= SHORTEST and any(each.startswith(wanted) for each in ids)
 
 
@@ -187,13 +220,14 @@ def _listed(reader: CampaignReader, found: Sequence[Proposal], wanted: str) -> s
 
     def line(proposal: Proposal) -> str:
         structure = book.structures[proposal.structure]
-        record = book.calculations.get(proposal.calculation or "")
+        record, answer = book.deciding(proposal), book.answer_of(proposal)
         value, above = (
             each.get(record.structure if record else "")
             for each in (assessment.values, assessment.above_hull)
         )
         told = "" if value is None else f"{value:10.5f}"
         told += "" if above is None else f"{above * 1e3:9.2f} meV/atom above the hull"
+        told += f" with {answer.changed}" if answer and answer.changed else ""
         state = record.state if record else "not queued"
         atoms = counted(structure.sites, "atom")
         round_ = f"round {proposal.round:<3} {state:<11} {told}".rstrip()
@@ -206,14 +240,15 @@ def _listed(reader: CampaignReader, found: Sequence[Proposal], wanted: str) -> s
 
 def _shown(reader: CampaignReader, proposal: Proposal) -> str:
     structure = reader.book.structures[proposal.structure]
-    record = reader.book.calculations.get(proposal.calculation or "")
+    record = reader.book.own_of(proposal)
     lines = [
         f"{structure.formula}  {structure.space_group}  {counted(structure.sites, 'atom')}",
         f"  structure     {structure.id}",
         f"  from          {_pairs(structure.provenance)}",
         *_relations(structure),
-        *_why(proposal),
+        *_why(reader, proposal),
         *(_calculation(reader, record) if record else ["  not queued yet"]),
+        *_remedy(reader, proposal),
     ]
     return "\n".join(lines)
 
@@ -227,14 +262,16 @@ def _relations(structure: StructureRecord) -> Iterable[str]:
         yield f"  left its prototype: {structure.left_prototype}"
 
 
-def _why(proposal: Proposal) -> Iterable[str]:
+def _why(reader: CampaignReader, proposal: Proposal) -> Iterable[str]:
     why = proposal.why
     yield f"  picked        round {proposal.round}, rank {proposal.rank + 1}: {why['words']}"
     if why.get("mean") is not None:
         yield f"  predicted     {why['mean']:.5f} ± {why['sd']:.5f}, score {why['score']:.4g}"
     for each in why.get("neighbours") or ():
         near = f"{each['id'][:12]} at {each['distance']:.3g}"
-        yield f"  near          {near}, known {each['value']:.5f}"
+        answer = reader.book.answers.by_structure.get(each["id"])
+        changed = f" with {answer.changed}" if answer and answer.changed else ""
+        yield f"  near          {near}, known {each['value']:.5f}{changed}"
 
 
 def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
@@ -244,18 +281,50 @@ def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:
     yield f"  state         {record.state}"
     if record.energy is not None:
         yield f"  energy        {record.energy:.6f} eV in {counted(record.steps, 'ionic step')}"
-    value = reader.assessment.values.get(record.structure)
-    above = reader.assessment.above_hull.get(record.structure)
-    if above is not None and value is not None:
-        yield f"  formation     {value:.5f} eV/atom, {above * 1e3:.2f} meV/atom above the hull"
-    elif value is not None:
-        yield f"  value         {value:.6g}"
+    yield from _value(reader, record.structure)
     for name, number in record.properties.items():
         yield f"  {name:<22} {number:.6g} {UNITS.get(name, '')}".rstrip()
     if record.moments:
         yield f"  moments       {', '.join(f'{each:.2f}' for each in record.moments)} μB"
     if record.used.get("memory"):
         yield f"  memory        {size(record.used['memory'])} at the peak"
+    yield from _attempts(record)
+
+
+def _value(reader: CampaignReader, structure: str) -> Iterable[str]:
+    value = reader.assessment.values.get(structure)
+    above = reader.assessment.above_hull.get(structure)
+    answer = reader.book.answers.by_structure.get(structure)
+    changed = f", with {answer.changed}" if answer and answer.changed else ""
+    if above is not None and value is not None:
+        words = f"{value:.5f} eV/atom, {above * 1e3:.2f} meV/atom above the hull"
+        yield f"  formation     {words}{changed}"
+    elif value is not None:
+        yield f"  value         {value:.6g}{changed}"
+
+
+def _remedy(reader: CampaignReader, proposal: Proposal) -> Iterable[str]:
+    """Tell of the calculation with changed physics beside one in quarantine."""
+    own, record = reader.book.own_of(proposal), reader.book.remedy(proposal)
+    if own is None or own.remedy is None:
+        return
+    yield f"  remedy        {remedy_words(own)}"
+    use = reader.book.remedies
+    if record is None:
+        asked = "not computed" if use == "never" else "not queued yet"
+        yield f"    {asked}: remedies.physics is {use}"
+        return
+    counts = (
+        "its label counts for the structure" if use == "together" else "its label counts nowhere"
+    )
+    yield f"    calculation {record.id}, fingerprint {record.fingerprint[:12]}: {record.state}"
+    yield f"    remedies.physics is {use}: {counts}"
+    if record.energy is not None:
+        yield f"    energy {record.energy:.6f} eV in {counted(record.steps, 'ionic step')}"
+    yield from (f"  {line}" for line in _attempts(record))
+
+
+def _attempts(record: Calculation) -> Iterable[str]:
     for attempt in record.attempts:
         where = attempt.where.get("host", "")
         took = f", {attempt.times['wall']:.1f} s" if attempt.times.get("wall") else ""

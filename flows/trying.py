@@ -8,11 +8,13 @@ from leadline.flows.bench import Parts
 from leadline.flows.findings import Findings
 from leadline.flows.store_of import store_folder
 from leadline.surrogate.errors import LeadlineError
-from leadline.tasks.calculate import Desk, last_failure
+from leadline.tasks.calculate import Desk
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster
 from leadline.tasks.errors import ConfigurationError
+from leadline.tasks.failed_attempts import last_failure
 from leadline.tasks.recording import calculation_of, structure_record
+from leadline.tasks.remedies import remedy_words
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.records import Calculation, CalculationState
@@ -44,6 +46,7 @@ def try_one_candidate(
     if record.state is not CalculationState.DONE:
         failure = last_failure(record)
         words = failure.message if failure else f"it is {record.state}"
+        words += f"; it may converge with {named}" if (named := remedy_words(record)) else ""
         found.bad("try one", LeadlineError(f"{candidate.formula}: {words}"))
         return
     energy = "no energy" if record.energy is None else f"{record.energy / sites:.4f} eV/atom"

@@ -38,6 +38,9 @@ class Answer:
         The structure at the end, plain form.
     seconds
         Wall time of the engine.
+    changed
+        What a remedy changed of the engine's settings for it, in words; '' where it is
+        the structure's own calculation.
     """
 
     structure: str
@@ -51,6 +54,7 @@ class Answer:
     evidence: bool
     final: Mapping[str, Any] | None
     seconds: float
+    changed: str = ""
 
     @property
     def element(self) -> str | None:
@@ -62,10 +66,13 @@ class Answer:
         return [self.fractions.get(element, 0.0) for element in elements]
 
 
-def answer(record: Calculation, asked: StructureRecord, settled: StructureRecord) -> Answer:
+def answer(
+    record: Calculation, asked: StructureRecord, settled: StructureRecord, changed: str = ""
+) -> Answer:
     """Return the answer that a finished calculation holds.
 
-    ``settled`` is the structure that was computed: ``asked`` itself, or its twin.
+    ``settled`` is the structure that was computed: ``asked`` itself, or its twin;
+    ``changed`` says what a remedy of the physics changed for it.
     """
     composition = Composition(asked.formula)
     return Answer(
@@ -83,6 +90,7 @@ def answer(record: Calculation, asked: StructureRecord, settled: StructureRecord
         evidence=settled.left_prototype is None,
         final=record.final_structure,
         seconds=float(record.times.get("wall", 0.0)),
+        changed=changed,
     )
 
 
@@ -93,8 +101,10 @@ class Answers:
     by_structure: dict[str, Answer] = field(default_factory=dict)
 
     def add(self, found: Answer) -> None:
-        """Take in an answer; the first one of a structure stays."""
-        self.by_structure.setdefault(found.structure, found)
+        """Take in an answer; the first one of a structure stays, unless a remedy gave it."""
+        known = self.by_structure.get(found.structure)
+        if known is None or known.changed:
+            self.by_structure[found.structure] = found
 
     def __iter__(self) -> Iterator[Answer]:
         return iter(self.by_structure.values())

@@ -22,12 +22,16 @@ class Find:
     energy_above_hull: float | None
 
     def to_plain(self) -> dict[str, str | float | None]:
-        """Return JSON values; ``value`` and distance in the units of the objective."""
+        """Return JSON values; ``value`` and distance in the units of the objective.
+
+        ``changed`` is there where a remedy changed the physics.
+        """
         return {
             "structure": self.answer.structure,
             "formula": self.answer.formula,
             "value": self.value,
             "energy_above_hull": self.energy_above_hull,
+            **({"changed": self.answer.changed} if self.answer.changed else {}),
         }
 
 

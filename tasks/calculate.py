@@ -3,8 +3,9 @@
 Every re-run is a decision taken here and a stored attempt; Dask and Prefect never
 retry a calculation. Remote trouble runs again as it was. Physics trouble climbs the
 engine's remedies, and a relaxation that ran out of steps goes on once; then the
-structure is quarantined and teaches the model that it fails. Configuration trouble
-stops the campaign with the engine's own words.
+structure is quarantined and teaches the model that it fails. A remedy that changes the
+physics is no attempt: it is named with the quarantine, as the calculation that it would
+be. Configuration trouble stops the campaign with the engine's own words.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,22 @@ from leadline.tasks.compute.dispatcher import (
 )
 from leadline.tasks.compute.estimates import Estimates
 from leadline.tasks.compute.job_dispatcher import DetachedError
-from leadline.tasks.compute.right_sizing import (
-    Need,
-    RightSizing,
-    is_own_doing,
-    more_in_words,
-    need_of,
-)
+from leadline.tasks.compute.right_sizing import Need, RightSizing, more_in_words, need_of
 from leadline.tasks.engines.compute import cores_of
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
+from leadline.tasks.failed_attempts import (
+    last_failure,
+    lost_in_a_row,
+    remediable_failures,
+    times_failed_by,
+)
 from leadline.tasks.judge import Judge
 from leadline.tasks.needs import Sizes, measured
 from leadline.tasks.plausible import plausible_energies
 from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.recipes.relax import NOT_RELAXED
+from leadline.tasks.remedies import Use, named_remedy, remedy_words
 from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import Attempt, Calculation, CalculationState
 from leadline.tasks.store.store import Store
@@ -98,6 +100,8 @@ class Desk:
         Which raw files stay: ``all``, ``failed`` or ``none``.
     judge
         Says what became of a relaxed structure; None where nothing relaxes.
+    remedies
+        What is done with remedies of the physics: what relaxes apart is no phase.
     elements
         Energies of the elements that this engine gave so far, eV/atom.
     estimates
@@ -119,6 +123,7 @@ class Desk:
     time_limit: float | None = None
     keep: str = "failed"
     judge: Judge | None = None
+    remedies: Use = "never"
     elements: dict[str, float] = field(default_factory=dict)
     estimates: Estimates = field(default_factory=Estimates)
     rules: RightSizing = field(default_factory=RightSizing)
@@ -129,6 +134,11 @@ class Desk:
     def sizes(self) -> Sizes:
         """Sizes of cells, as estimates count them."""
         return Sizes(self.engine)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Fingerprint of the campaign's own calculations; remedies of the physics have others."""
+        return self.engine.fingerprint()
 
     def carry(self, calculation: str, cancelled: Callable[[], bool]) -> Outcome:
         """Carry one calculation to an end, through as many attempts as it takes.
@@ -200,12 +210,12 @@ class Desk:
             moved = self._moves(self._stored(record.id), cancelled)
             return "" if moved else "another driver has claimed it"
         if last.result is not None and last.result.complete:
-            take_in(self.store, self.judge, record, attempt.number, last.result)
+            take_in(self.store, self._judge_of(record), record, attempt.number, last.result)
             return ""
         request = self._request(record, attempt, standing)
         need = self._need(request.structure, record.attempts)
         with self.dispatcher.run(request, cancelled, need=need) as result:
-            take_in(self.store, self.judge, record, attempt.number, result)
+            take_in(self.store, self._judge_of(record), record, attempt.number, result)
         return ""
 
     def expects(self, record: Calculation | None) -> float:
@@ -274,14 +284,14 @@ class Desk:
         folder, attempt = self._folder_of(record), record.attempts[-1]
         with self.dispatcher.resume(record.id, folder, attempt.number, cancelled) as result:
             if result is not None:
-                take_in(self.store, self.judge, record, attempt.number, result)
+                take_in(self.store, self._judge_of(record), record, attempt.number, result)
                 return ""
         standing = self._settled(folder, cancelled)
         if standing.state in (State.ALIVE, State.UNKNOWN):
             return standing.why
         left = standing.result
         if left is not None and (left.complete or left.attempt == attempt.number):
-            take_in(self.store, self.judge, record, attempt.number, left)
+            take_in(self.store, self._judge_of(record), record, attempt.number, left)
             return ""
         started = attempt.number in standing.attempts
         if not started and not self._is_dropped(attempt):
@@ -346,55 +356,44 @@ class Desk:
         Whatever the engine, a relaxation that ran out of steps goes on once.
         """
         if failure.reason == NOT_RELAXED:
-            return {} if _times_failed_by(record, NOT_RELAXED) == 1 else None
-        return self.engine.remedies(failure, _tried(record))
+            return {} if times_failed_by(record, NOT_RELAXED) == 1 else None
+        return self._engine_of(record).remedies(failure, remediable_failures(record))
+
+    def _engine_of(self, record: Calculation) -> Engine:
+        """Return the campaign's engine, with a remedy's own settings where the record is one."""
+        if record.fingerprint == self.fingerprint:
+            return self.engine
+        return type(self.engine)(record.engine["settings"], self.engine.site)
+
+    def _judge_of(self, record: Calculation) -> Judge | None:
+        """Return what knows the phases; None for a structure that is to be none of them."""
+        counts = self.remedies == "together" or record.fingerprint == self.fingerprint
+        return self.judge if counts else None
 
     def _decide(self, record: Calculation) -> None:
         """Quarantine where another attempt makes no sense; stop on wrong settings."""
         failure = None if record.state is CalculationState.DONE else last_failure(record)
         if failure is None:
             return
-        if failure.kind is FailureKind.CONFIGURATION:
+        if failure.kind is FailureKind.CONFIGURATION and record.fingerprint == self.fingerprint:
             raise ConfigurationError(f"{failure.reason}: {failure.message}")
         # On a full disk all that is tried fails, and no structure is to blame.
         check_room(self.root)
-        if failure.kind is FailureKind.REMOTE and _lost_in_a_row(record) >= self.cuts:
+        if failure.kind is FailureKind.REMOTE and lost_in_a_row(record) >= self.cuts:
             reason = f"remote: cut {self.cuts} times in a row, last by {failure.reason}"
             self.store.quarantine(record.id, reason)
+        if failure.kind is FailureKind.CONFIGURATION:  # a remedy's settings are not the user's
+            self._set_aside(record, failure, None)
         if failure.kind is FailureKind.PHYSICS and self._remedy(record, failure) is None:
-            self.store.quarantine(record.id, f"physics: {failure.reason}: {failure.message}")
+            named = named_remedy(self._engine_of(record), self.recipe, record, failure)
+            self._set_aside(record, failure, named)
 
-
-def last_failure(record: Calculation) -> Failure | None:
-    """Return why the last attempt gave no answer, or None."""
-    plain = record.attempts[-1].failure if record.attempts else None
-    return None if plain is None else Failure.from_plain(plain)
-
-
-def _tried(record: Calculation) -> int:
-    """Return how many attempts ended in physics trouble that is the engine's to remedy."""
-    physics = sum(_kind(attempt) == FailureKind.PHYSICS for attempt in record.attempts)
-    return physics - _times_failed_by(record, NOT_RELAXED)
-
-
-def _times_failed_by(record: Calculation, reason: str) -> int:
-    failures = (attempt.failure for attempt in record.attempts if attempt.failure)
-    return sum(failure["reason"] == reason for failure in failures)
-
-
-def _lost_in_a_row(record: Calculation) -> int:
-    """Return how many engines in a row were lost; where none started, none was.
-
-    Nor was one that a request of ours gave too little: its next attempt asks for more.
-    """
-    lost = 0
-    for attempt in reversed(record.attempts):
-        if _kind(attempt) != FailureKind.REMOTE:
-            break
-        idle = attempt.failure is not None and attempt.failure["reason"] in IDLE
-        lost += not (idle or is_own_doing(attempt))
-    return lost
-
-
-def _kind(attempt: Attempt) -> str | None:
-    return attempt.failure["kind"] if attempt.failure else None
+    def _set_aside(
+        self, record: Calculation, failure: Failure, named: Mapping[str, Any] | None
+    ) -> None:
+        """Quarantine a calculation, with the remedy of its physics that the engine names."""
+        reason = f"{failure.kind}: {failure.reason}: {failure.message}"
+        if named is not None:
+            words = remedy_words(replace(record, remedy=named))
+            reason += f"; another calculation may converge, with {words}"
+        self.store.quarantine(record.id, reason, named)

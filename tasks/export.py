@@ -69,6 +69,9 @@ class ExportRow:
         Round that proposed it, or None.
     provenance
         Where the structure came from; plain JSON values.
+    changed
+        What a remedy changed of the engine's settings, which the fingerprint then says
+        too; '' where the campaign's own gave the answer.
     """
 
     structure: str
@@ -87,6 +90,7 @@ class ExportRow:
     recipe: str = ""
     round: int | None = None
     provenance: Plain = field(default_factory=dict)
+    changed: str = ""
 
     @property
     def structure_at_end(self) -> Plain:
@@ -238,6 +242,7 @@ def _searchable(row: ExportRow) -> dict[str, Any]:
         "formation_energy": row.formation_energy,
         "energy_above_hull": row.energy_above_hull,
         "round": row.round,
+        "changed": row.changed,
     }
     return {name: value for name, value in values.items() if _is_flat(value) and _is_word(value)}
 
@@ -259,6 +264,7 @@ def _comments(row: ExportRow) -> str:
         "energy above hull (eV/atom)": row.energy_above_hull,
         "structure": row.structure,
         "calculation": row.calculation,
+        "computed with": row.changed or None,
     }
     lines = [f"# {name}: {value}" for name, value in numbers.items() if value is not None]
     return "\n".join(lines) + "\n"

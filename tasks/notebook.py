@@ -5,11 +5,12 @@ Nothing here is kept between runs; a resumed driver reads it all again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from leadline.tasks.answers import Answer, Answers, answer
 from leadline.tasks.calculation import calculation_id
+from leadline.tasks.remedies import Use, changed_words, use_of
 from leadline.tasks.store.records import (
     Calculation,
     CalculationState,
@@ -34,26 +35,31 @@ class Notebook:
     proposals
         In the order of round and rank.
     calculations
-        By id, as last seen.
+        By id, as last seen: those of the proposals, and remedies of their physics.
     structures
         Records of what was proposed, by id.
     answers
         In the order in which the calculations ended.
+    remedies
+        What is done with a remedy that changes the physics.
     """
 
     proposals: list[Proposal] = field(default_factory=list)
     calculations: dict[str, Calculation] = field(default_factory=dict)
     structures: dict[str, StructureRecord] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
+    remedies: Use = "never"
 
     @classmethod
     def read(cls, store: Store, campaign: str) -> Notebook:
         """Read everything that the store knows of a campaign."""
-        proposals = store.proposals(campaign)
-        linked = [each.calculation for each in proposals if each.calculation]
+        proposals, known = store.proposals(campaign), store.campaign(campaign)
+        own = store.calculations([each.calculation for each in proposals if each.calculation])
+        named = [each.remedy["calculation"] for each in own.values() if each.remedy]
         book = cls(
             proposals=proposals,
-            calculations=store.calculations(linked),
+            calculations={**store.calculations(named), **own},
+            remedies=use_of(known.spec) if known else "never",
         )
         asked = {each.structure for each in proposals}
         computed = {each.structure for each in book.calculations.values()}
@@ -81,11 +87,12 @@ class Notebook:
         Settings change only where the earlier ones gave no answer, so nothing is lost.
         """
         changed = {
-            id_
-            for id_, each in self.calculations.items()
-            if id_ != calculation_id(each.structure, recipe, fingerprint)
+            each.id
+            for each in self.own()
+            if each.id != calculation_id(each.structure, recipe, fingerprint)
         }
         if changed and not self.answers:
+            changed |= {each.id for each in self.calculations.values() if each.remedy_of in changed}
             self.calculations = {i: c for i, c in self.calculations.items() if i not in changed}
             self.proposals = [
                 replace(each, state=ProposalState.PROPOSED, calculation=None)
@@ -100,9 +107,48 @@ class Notebook:
         if record.state is CalculationState.DONE:
             for proposal in self.proposals:
                 if proposal.calculation == record.id:
-                    asked = self.structures[proposal.structure]
-                    settled = self.structures.get(record.structure, asked)
-                    self.answers.add(answer(record, asked, settled))
+                    self._answer(proposal, record, "")
+                elif self.remedies == "together" and self.remedy(proposal) is record:
+                    self._answer(proposal, record, self.changed(proposal))
+
+    def _answer(self, proposal: Proposal, record: Calculation, changed: str) -> None:
+        asked = self.structures[proposal.structure]
+        settled = self.structures.get(record.structure, asked)
+        self.answers.add(answer(record, asked, settled, changed))
+
+    def own(self) -> list[Calculation]:
+        """Return the calculations of the proposals themselves."""
+        linked = dict.fromkeys(each.calculation for each in self.proposals)
+        return [self.calculations[each] for each in linked if each in self.calculations]
+
+    def own_of(self, proposal: Proposal) -> Calculation | None:
+        """Return the calculation that a proposal asked for, or None before it is queued."""
+        return self.calculations.get(proposal.calculation or "")
+
+    def remedy(self, proposal: Proposal) -> Calculation | None:
+        """Return the calculation with changed physics beside a proposal's own, or None."""
+        own = self.own_of(proposal)
+        return self.calculations.get(own.remedy["calculation"]) if own and own.remedy else None
+
+    def is_apart(self, record: Calculation) -> bool:
+        """Tell whether a calculation is a remedy of the physics whose label counts nowhere."""
+        own = any(each.calculation == record.id for each in self.proposals)
+        return record.remedy_of is not None and not own and self.remedies != "together"
+
+    def changed(self, proposal: Proposal) -> str:
+        """Return what that one changes of the engine's settings, in words."""
+        own = self.own_of(proposal)
+        return changed_words(own) if own else ""
+
+    def deciding(self, proposal: Proposal) -> Calculation | None:
+        """Return the calculation whose end settles a proposal, or None before it is queued.
+
+        That is its own, or a remedy of its physics where its label is to count.
+        """
+        own = self.own_of(proposal)
+        if self.remedies != "together" or not own or own.state is not CalculationState.QUARANTINED:
+            return own
+        return self.remedy(proposal) or own
 
     @property
     def picks(self) -> list[Proposal]:
@@ -116,9 +162,21 @@ class Notebook:
 
     @property
     def unended(self) -> list[Calculation]:
-        """Calculations that are neither done nor quarantined."""
+        """Calculations that this campaign carries, and that are neither done nor quarantined.
+
+        A remedy's is carried as long as it is asked for, and the structure's own is set aside.
+        """
         over = (CalculationState.DONE, CalculationState.QUARANTINED)
-        return [each for each in self.calculations.values() if each.state not in over]
+        carried = {each.id: each for each in self.own()}
+        for each in self.set_aside if self.remedies != "never" else ():
+            named = self.calculations.get(each.remedy["calculation"]) if each.remedy else None
+            carried |= {named.id: named} if named else {}
+        return [each for each in carried.values() if each.state not in over]
+
+    @property
+    def set_aside(self) -> list[Calculation]:
+        """Calculations of the proposals themselves that are in quarantine."""
+        return [each for each in self.own() if each.state is CalculationState.QUARANTINED]
 
     @property
     def ended(self) -> int:
@@ -140,8 +198,15 @@ class Notebook:
         return [
             rows[each.structure]
             for each in self.proposals
-            if each.structure in rows and (each.calculation in waiting or each.state in UNLINKED)
+            if each.structure in rows
+            and (each.state in UNLINKED or ((n := self.deciding(each)) and n.id in waiting))
         ]
+
+    def waits(self, proposal: Proposal, unended: Container[str]) -> bool:
+        """Tell whether a proposal's calculation, or a remedy of its physics, is still to end."""
+        remedy = self.remedy(proposal)
+        asked = [proposal.calculation, *([remedy.id] if remedy else [])]
+        return any(each is None or each in unended for each in asked)
 
     def nth(self) -> dict[str, int]:
         """Return the place of each pick's answer among the campaign's answers, from 1.
@@ -150,9 +215,9 @@ class Notebook:
         that computes and those who read it later count alike.
         """
         ends = {
-            each.structure: _end(self.calculations[each.calculation])
+            each.structure: _end(self.calculations[found.calculation])
             for each in self.picks
-            if each.calculation and self.answer_of(each)
+            if (found := self.answer_of(each))
         }
         return {
             structure: place
@@ -164,7 +229,7 @@ class Notebook:
         return self.answers.by_structure.get(proposal.structure)
 
     def _state(self, proposal: Proposal) -> CalculationState | None:
-        record = self.calculations.get(proposal.calculation or "")
+        record = self.deciding(proposal)
         return record.state if record else None
 
 

@@ -93,9 +93,9 @@ class Reconciler:
     ) -> None:
         self.store, self.roots, self.by, self.name, self.gone = store, roots, by, name, gone
         self._watch = Watch()
-        self._judges: dict[str, Judge] = {}
+        self._judges: dict[str, tuple[Judge, Notebook]] = {}
         driven = [each for each in store.campaigns() if each.owner and not self._is_dead(each)]
-        self._busy = {each.calculation for one in driven for each in store.proposals(one.name)}
+        self._busy = {id_ for one in driven for id_ in self._asked(one.name)}
         self._records = {each.id: each for each in self._read()}
 
     @property
@@ -144,9 +144,15 @@ class Reconciler:
     def _read(self) -> list[Calculation]:
         if self.name is None:
             return self.store.by_state(*OPEN)
-        asked = (each.calculation for each in self.store.proposals(self.name) if each.calculation)
-        found = self.store.calculations(asked).values()
+        found = self._asked(self.name).values()
         return [each for each in found if each.state in OPEN]
+
+    def _asked(self, campaign: str) -> dict[str, Calculation]:
+        """Return what a campaign asked for, remedies of the physics included, by id."""
+        linked = (each.calculation for each in self.store.proposals(campaign) if each.calculation)
+        own = self.store.calculations(linked)
+        named = [each.remedy["calculation"] for each in own.values() if each.remedy]
+        return {**own, **self.store.calculations(named)}
 
     def _is_dead(self, campaign: Campaign) -> bool:
         owner = campaign.owner or ""
@@ -319,14 +325,16 @@ class Reconciler:
         self._cut(record, "not-started", words)
 
     def _judge(self, record: Calculation) -> Judge | None:
-        """Return what knows the phases of a calculation's campaign; None where nothing relaxes."""
+        """Return what knows the phases of a calculation's campaign; None where it is to be none."""
         if not recipe(record.recipe["name"], record.recipe["settings"]).relaxes_cell:
             return None
         if record.campaign not in self._judges:
+            book = Notebook.read(self.store, record.campaign)
             judge = Judge(self.store)
-            judge.remembers(Notebook.read(self.store, record.campaign).answers)
-            self._judges[record.campaign] = judge
-        return self._judges[record.campaign]
+            judge.remembers(book.answers)
+            self._judges[record.campaign] = judge, book
+        judge, book = self._judges[record.campaign]
+        return None if book.is_apart(record) else judge
 
     def _folder(self, calculation: str) -> Path:
         record = self._records.get(calculation)

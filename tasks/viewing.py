@@ -22,7 +22,6 @@ from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
 from leadline.tasks.recording import Predictions
 from leadline.tasks.report.view import (
     CampaignView,
-    FailureView,
     LedgerView,
     Objective,
     Phase,
@@ -33,9 +32,9 @@ from leadline.tasks.report.view import (
     VerdictView,
 )
 from leadline.tasks.requested import requested
+from leadline.tasks.setbacks import failure_views, last_failure, remedy_views
 from leadline.tasks.store.records import (
     Attempt,
-    Calculation,
     CalculationState,
     Campaign,
     Event,
@@ -46,7 +45,6 @@ from leadline.tasks.store.store import Store
 from leadline.tasks.utilisation import Utilisation, utilisation
 
 State = CalculationState
-FAILED = (State.FAILED, State.CUT, State.CANCELLED, State.QUARANTINED)
 
 
 def campaign_view(store: Store, name: str) -> CampaignView:
@@ -159,7 +157,8 @@ class CampaignReader:
             pool=self._pool(),
             rounds=tuple(self._round(each) for each in self.rounds if each.number > 0),
             calibration=prequential(book, self.assessment.values),
-            failures=tuple(self._failures()),
+            failures=tuple(failure_views(book)),
+            remedies=tuple(remedy_views(book)),
             ledger=self._ledger(),
             drops=self._built().get("dropped", {}),
             versions=campaign.packages,
@@ -215,6 +214,7 @@ class CampaignReader:
                 energy_above_hull=find.energy_above_hull,
                 nth=self.place.get(find.answer.structure, 0),
                 round=self.round_of.get(find.answer.structure, 0),
+                changed=find.answer.changed,
             )
             for find in self.assessment.finds
         )
@@ -228,7 +228,7 @@ class CampaignReader:
                 Reference(
                     element,
                     energy,
-                    "computed by this campaign" if computed else "given in the campaign file",
+                    _source(lowest) if computed and lowest else "given in the campaign file",
                     lowest.structure if lowest and computed else None,
                     lowest.space_group if lowest and computed else "",
                 )
@@ -264,11 +264,11 @@ class CampaignReader:
         )
 
     def _pick(self, proposal: Proposal) -> Pick:
-        record = self.book.calculations.get(proposal.calculation or "")
+        record = self.book.deciding(proposal)
         structure = self.book.structures[proposal.structure]
         answer = self.book.answer_of(proposal)
         why = proposal.why
-        failure = _last_failure(record) if answer is None else None
+        failure = last_failure(record) if answer is None else None
         return Pick(
             structure=proposal.structure,
             formula=structure.formula,
@@ -284,28 +284,8 @@ class CampaignReader:
             energy_above_hull=self.assessment.above_hull.get(proposal.structure),
             evidence=answer.evidence if answer else True,
             failure=failure["message"] if failure else "",
+            changed=answer.changed if answer else "",
         )
-
-    def _failures(self) -> list[FailureView]:
-        found = []
-        for each in self.book.proposals:
-            record = self.book.calculations.get(each.calculation or "")
-            failure = _last_failure(record)
-            if record is None or failure is None or record.state not in FAILED:
-                continue
-            found.append(
-                FailureView(
-                    structure=each.structure,
-                    formula=self.book.structures[each.structure].formula,
-                    state=str(record.state),
-                    kind=str(failure["kind"]),
-                    reason=str(failure["reason"]),
-                    message=str(failure["message"]),
-                    attempts=len(record.attempts),
-                    round=each.round,
-                )
-            )
-        return found
 
     def _ledger(self) -> LedgerView:
         seconds: defaultdict[str, float] = defaultdict(float)
@@ -368,13 +348,14 @@ class CampaignReader:
         return self.store.events(self.campaign.name)
 
     def _engine_seconds(self, round_: int) -> float:
-        mine = (each.calculation for each in self.book.proposals if each.round == round_)
-        records = (self.book.calculations.get(each or "") for each in mine)
+        mine = (each for each in self.book.proposals if each.round == round_)
+        records = map(self.book.deciding, mine)
         return sum(float(each.times.get("wall", 0.0)) for each in records if each)
 
 
-def _last_failure(record: Calculation | None) -> Mapping[str, str] | None:
-    return record.attempts[-1].failure if record and record.attempts else None
+def _source(answer: Answer) -> str:
+    changed = f", with {answer.changed}" if answer.changed else ""
+    return f"computed by this campaign{changed}"
 
 
 def _fractions(answer: Answer | None, formula: str, elements: Sequence[str]) -> tuple[float, ...]:

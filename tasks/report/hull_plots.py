@@ -134,7 +134,7 @@ def _framed(drawn: Axes, view: CampaignView, shown: NDArray[np.intp]) -> int:
 
 def _names(view: CampaignView) -> list[tuple[float, float, str]]:
     ends = [(float(i), 0.0, name) for i, name in enumerate(view.elements)]
-    lowest = [(p.fractions[1], p.value, formula(p.formula)) for p in lowest_of_formula(view)]
+    lowest = [(p.fractions[1], p.value, formula(p.name)) for p in lowest_of_formula(view)]
     return ends + lowest[:MOST_LABELS]
 
 
@@ -164,7 +164,7 @@ def _ternary(view: CampaignView) -> Plot:
             ha="center", va="center", color=INK, fontsize=12,
         )  # fmt: skip
     names = [
-        (*_flat([phase.fractions])[0].tolist(), formula(phase.formula))
+        (*_flat([phase.fractions])[0].tolist(), formula(phase.name))
         for phase in lowest_of_formula(view)[:MOST_LABELS]
     ]
     place_labels(drawn, names)
@@ -247,7 +247,7 @@ def _bars(view: CampaignView) -> Plot:
 def _lowest(view: CampaignView) -> list[tuple[float, float, str, str]]:
     """Return (eV/atom above the hull, sd, formula, id) of the lowest, computed ones first."""
     known = sorted(
-        (pick.energy_above_hull, 0.0, pick.formula, pick.structure)
+        (pick.energy_above_hull, 0.0, pick.name, pick.structure)
         for pick in view.answered
         if pick.energy_above_hull is not None
     )

@@ -23,7 +23,7 @@ from leadline.tasks.report.plots import (
     reliability_plot,
     result_plot,
 )
-from leadline.tasks.report.view import CampaignView, Pick, RoundView
+from leadline.tasks.report.view import CampaignView, Phase, Pick, RoundView
 
 MOST_PHASES, MOST_PICKS, MOST_FAILURES, LATEST_ROUNDS = 30, 40, 10, 2
 
@@ -44,6 +44,7 @@ def report_markdown(view: CampaignView) -> str:
         *_rounds(view),
         *_ledger(view),
         *_failures(view),
+        *_remedies(view),
         f"{_text(view.generated)}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -62,7 +63,7 @@ def _phases(view: CampaignView) -> list[str]:
     if not view.phases:
         return []
     rows = [
-        [formula(p.formula), short(p.structure), p.space_group, fixed(p.value, 4),
+        [_name(p), short(p.structure), p.space_group, fixed(p.value, 4),
          mev(p.energy_above_hull), count(p.nth) if p.nth else "known"]
         for p in view.phases[:MOST_PHASES]
     ]  # fmt: skip
@@ -71,6 +72,10 @@ def _phases(view: CampaignView) -> list[str]:
     table = _table(head, rows)
     rest = len(view.phases) - len(rows)
     return ["## Found", table, *([f"… and {count(rest)} more."] if rest else [])]
+
+
+def _name(phase: Phase) -> str:
+    return formula(phase.formula) + (f" (with {phase.changed})" if phase.changed else "")
 
 
 def _calibration(view: CampaignView) -> list[str]:
@@ -95,7 +100,8 @@ def _pick(pick: Pick) -> list[str]:
     predicted = fixed(pick.mean) + ("" if pick.sd is None else f" ± {fixed(pick.sd)}")
     answer = pick.state if pick.value is None else fixed(pick.value)
     name = f"{formula(pick.formula)} {short(pick.structure)}"
-    return [name, pick.share, predicted, answer, pick.failure or pick.words]
+    words = f"{pick.words} Computed with {pick.changed}." if pick.changed else pick.words
+    return [name, pick.share, predicted, answer, pick.failure or words]
 
 
 def _ledger(view: CampaignView) -> list[str]:
@@ -118,6 +124,18 @@ def _failures(view: CampaignView) -> list[str]:
         for f in view.failures[:MOST_FAILURES]
     ]
     return ["## Failed", _table(["calculation", "state", "kind", "reason", "message"], rows)]
+
+
+def _remedies(view: CampaignView) -> list[str]:
+    if not view.remedies:
+        return []
+    rows = [
+        [f"{formula(r.formula)} {short(r.structure)}", r.state, r.words[:200], fixed(r.energy, 4),
+         "for the structure" if r.counts else "nowhere"]
+        for r in view.remedies[:MOST_FAILURES]
+    ]  # fmt: skip
+    head = ["calculation", "state", "changed physics", "energy (eV/atom)", "counts"]
+    return ["## Beside the failed, with other physics", _table(head, rows)]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -46,6 +46,7 @@ def report_html(view: CampaignView) -> str:
         next_candidates=_next(view),
         phases=view.phases[:MOST_PHASES],
         failures=view.failures[:MOST_ROWS],
+        remedies=view.remedies[:MOST_ROWS],
         summary=summary,
         finds_of=Counter(phase.round for phase in view.found),
         ledger=summary.ledger_rows(view),

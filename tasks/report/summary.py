@@ -25,6 +25,7 @@ CONDITION = (
 )
 LEDGER_WORDS = {
     "engine": "engine",
+    "remedies": "remedies apart",
     "references": "references",
     "queue": "waiting",
     "learning": "learning",

@@ -80,6 +80,8 @@ class Phase:
         was known before the first (references, imported results).
     round
         Number of the round that proposed it.
+    changed
+        What a remedy changed of the engine's settings for it, "" where nothing.
     """
 
     formula: str
@@ -90,6 +92,12 @@ class Phase:
     energy_above_hull: float | None
     nth: int
     round: int
+    changed: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its formula, with a star where a remedy changed the physics."""
+        return self.formula + ("*" if self.changed else "")
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,8 @@ class Pick:
         (``left_prototype``): the pair stays out of calibration.
     failure
         Why there is no answer, in words.
+    changed
+        What a remedy changed of the engine's settings for the answer, "" where nothing.
     """
 
     structure: str
@@ -152,6 +162,12 @@ class Pick:
     energy_above_hull: float | None = None
     evidence: bool = True
     failure: str = ""
+    changed: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its formula, with a star where a remedy changed the physics of the answer."""
+        return self.formula + ("*" if self.changed else "")
 
 
 @dataclass(frozen=True)
@@ -221,6 +237,34 @@ class FailureView:
 
 
 @dataclass(frozen=True)
+class RemedyView:
+    """A calculation with changed physics, beside one in quarantine.
+
+    Parameters
+    ----------
+    structure, formula, original
+        Structure id, reduced formula, and id of the calculation in quarantine.
+    words
+        What it changes, and why that may help.
+    calculation, state
+        Its id and its state as a word; ``not computed`` where it was only named.
+    energy
+        eV/atom on its own scale, or None.
+    counts
+        Whether its label stands for the structure.
+    """
+
+    structure: str
+    formula: str
+    original: str
+    words: str
+    calculation: str
+    state: str
+    energy: float | None
+    counts: bool
+
+
+@dataclass(frozen=True)
 class VerdictView:
     """Why the campaign stopped, with the numbers that a rule looked at."""
 
@@ -286,8 +330,9 @@ class CampaignView:
     calibration
         Metrics of ``leadline.surrogate.calibration`` over the predictions made
         before their answers were known.
-    failures, ledger, drops
-        What failed; where time went; candidates dropped before the pool, by reason.
+    failures, remedies, ledger, drops
+        What failed; the calculations with changed physics beside it; where time went;
+        candidates dropped before the pool, by reason.
     versions, spec_yaml, notes
         Packages and their versions, the spec in force, remarks for the reader.
     """
@@ -311,6 +356,7 @@ class CampaignView:
     rounds: tuple[RoundView, ...] = ()
     calibration: Mapping[str, float | None] = field(default_factory=dict)
     failures: tuple[FailureView, ...] = ()
+    remedies: tuple[RemedyView, ...] = ()
     ledger: LedgerView = field(default_factory=LedgerView)
     drops: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -178,9 +178,19 @@ class CalculationRecords(StoreBase):
         """Put a calculation that failed, was cut or cancelled into the queue again."""
         self._move(id, State.QUEUED, {})
 
-    def quarantine(self, id: str, reason: str) -> None:
-        """Set a calculation that failed, was cut or cancelled aside for a person."""
-        self._move(id, State.QUARANTINED, {"reason": reason})
+    def quarantine(self, id: str, reason: str, remedy: Mapping[str, Any] | None = None) -> None:
+        """Set a calculation that failed, was cut or cancelled aside for a person.
+
+        Parameters
+        ----------
+        id, reason
+            Which one, and why, for the log.
+        remedy
+            The calculation with changed physics that its engine names, if it does.
+        """
+        # What an earlier quarantine named stays: its calculation may have an answer.
+        named = {} if remedy is None else {"remedy": remedy}
+        self._move(id, State.QUARANTINED, {"reason": reason}, named)
 
     def retry(self, id: str, by: str, why: str) -> None:
         """Put a quarantined calculation into the queue again, because a person says so.
@@ -220,7 +230,8 @@ class CalculationRecords(StoreBase):
                 self._append(event)
 
     def _queue(self, calculation: Calculation) -> None:
-        event = self._event(calculation.campaign, "calculation.queued", calculation.id, {})
+        link = {"remedy_of": calculation.remedy_of} if calculation.remedy_of else {}
+        event = self._event(calculation.campaign, "calculation.queued", calculation.id, link)
         try:
             self._insert(self._documents.calculations, replace(calculation, told=_told(event)))
         except NotUniqueError:  # another process, or twice in one list
@@ -266,10 +277,17 @@ class CalculationRecords(StoreBase):
             if not self._swap(found, fields, details):
                 raise ConflictError(_conflict(self._calculation(id), attempt, before, after))
 
-    def _move(self, id: str, after: CalculationState, details: Mapping[str, Any]) -> None:
+    def _move(
+        self,
+        id: str,
+        after: CalculationState,
+        details: Mapping[str, Any],
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        changes = {"state": after, **(fields or {})}
         with self.step():
             found = self._calculation(id)
-            if found.state not in _ENDED or not self._swap(found, {"state": after}, details):
+            if found.state not in _ENDED or not self._swap(found, changes, details):
                 raise ConflictError(_conflict(found, len(found.attempts), _ENDED, after))
 
     def _swap(

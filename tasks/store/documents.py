@@ -100,6 +100,8 @@ class CalculationDocument(Document):
     failure = JsonField()
     source = StringField()
     artefacts = ArtefactsField()
+    remedy = JsonField()
+    remedy_of = StringField()
     told = JsonField()
 
 

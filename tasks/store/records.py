@@ -167,6 +167,11 @@ class Calculation:
     campaign: str = ""
     """Which campaign's driver asked for it last; others may share it."""
     artefacts: Mapping[str, ArtefactRef] = field(default_factory=dict)
+    remedy: Mapping[str, Any] | None = None
+    """What the engine named when it was set aside, as another calculation: ``changes``, ``why``,
+    ``fingerprint`` and ``calculation``; see ``tasks/remedies.py``."""
+    remedy_of: str | None = None
+    """Calculation in quarantine that it was queued for with changed physics, or None."""
     told: Mapping[str, Any] | None = field(default=None, compare=False)
     """The event of its last change, which a driver may have died before it logged."""
 

@@ -12,12 +12,12 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sample_records import WORKER_LOST, calculation, kinds, result
+from sample_records import AWKWARD, WORKER_LOST, calculation, kinds, result
 
 from leadline.tasks.errors import ConflictError, StoreError
 from leadline.tasks.store import base
 from leadline.tasks.store.owner import this_process
-from leadline.tasks.store.records import CalculationState
+from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.store.store import Store
 
 State = CalculationState
@@ -137,6 +137,29 @@ def test_only_an_ended_calculation_is_quarantined(store: Store) -> None:
     store.quarantine("c1", "three cuts in a row")
     assert [each.id for each in store.by_state(State.QUARANTINED, State.FAILED)] == ["c1"]
     assert store.events("cu-au")[-1].details == {"reason": "three cuts in a row"}
+
+
+def test_what_a_quarantine_named_is_kept_until_another_one_names_more(store: Store) -> None:
+    remedy = {"changes": {"a.b": 0.2, **AWKWARD}, "why": "ö", "calculation": "c2"}
+    store.ensure_calculations([calculation("c1"), calculation("c2", remedy_of="c1")])
+    assert store.events("cu-au")[-1].details == {"remedy_of": "c1"}
+
+    def set_aside(attempt: int, **named: object) -> Calculation:
+        store.claim("c1", "me")
+        store.fail("c1", attempt, WORKER_LOST, State.FAILED)
+        store.quarantine("c1", "physics", **named)  # type: ignore[arg-type]
+        found = store.calculation("c1")
+        assert found is not None
+        return found
+
+    assert set_aside(1).remedy is None
+    store.retry("c1", "me", "mended")
+    assert set_aside(2, remedy=remedy).remedy == remedy
+    store.retry("c1", "me", "mended")
+    assert set_aside(3).remedy == remedy
+    found = store.calculation("c2")
+    assert found is not None
+    assert (found.remedy_of, found.remedy) == ("c1", None)
 
 
 def test_what_is_no_answer_is_not_recorded_as_one(store: Store) -> None:

@@ -16,7 +16,7 @@ from leadline.tasks.compute import attempt_files
 from leadline.tasks.compute.attempt_files import Running, attempt_folder
 from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.engines.emt import EmtEngine
-from leadline.tasks.engines.engine import EngineSettings
+from leadline.tasks.engines.engine import EngineSettings, PhysicsRemedy
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.records import Calculation
 from leadline.tasks.structures import structure_id, to_plain
@@ -27,6 +27,7 @@ Answer = Callable[[Request], Result]
 
 class CarefulSettings(EngineSettings):
     care: int = 0
+    asap_cutoff: bool = False
 
 
 class Careful(EmtEngine):
@@ -38,6 +39,13 @@ class Careful(EmtEngine):
 
     def remedies(self, failure: Failure, attempt: int) -> Mapping[str, Any] | None:
         return {"care": attempt} if attempt < 3 else None
+
+
+class Wide(Careful):
+    """Names another calculation once its remedies are used up."""
+
+    def physics_remedy(self, failure: Failure) -> PhysicsRemedy:
+        return PhysicsRemedy({"asap_cutoff": True}, "it is calmer")
 
 
 class Told:

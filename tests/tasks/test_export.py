@@ -92,6 +92,23 @@ def test_ase_selects_and_reads_from_its_database(rows: list[ExportRow], tmp_path
             assert from_plain(entry.data["initial"]) == from_plain(row.initial)
 
 
+def test_what_a_remedy_changed_for_an_energy_is_said_beside_it(
+    rows: list[ExportRow], tmp_path: Path
+) -> None:
+    both = [rows[0], replace(rows[1], changed="degauss 0.04 (0.02)")]
+    for format in FORMATS:
+        export_campaign(both, format, tmp_path / format)
+    plain, marked = read(tmp_path / "extxyz", index=":", format="extxyz")
+    assert "changed" not in plain.info
+    assert marked.info["changed"] == "degauss 0.04 (0.02)"
+    with connect(tmp_path / "ase-db", type="db") as database:
+        found = [each.changed for each in database.select("changed")]
+        assert found == ["degauss 0.04 (0.02)"]
+    assert "# computed with: degauss" in (tmp_path / "cif" / "00002-Cu3Au.cif").read_text()
+    index = json.loads((tmp_path / "json").read_text())
+    assert [each["changed"] for each in index["rows"]] == ["", "degauss 0.04 (0.02)"]
+
+
 def test_an_id_that_reads_as_a_number_does_not_stop_the_database(
     rows: list[ExportRow], tmp_path: Path
 ) -> None:

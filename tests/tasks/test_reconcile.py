@@ -32,6 +32,7 @@ from leadline.tasks.compute.attempt_files import (
 from leadline.tasks.errors import ConflictError, InputError
 from leadline.tasks.reconcile import Difference, Reconciler
 from leadline.tasks.reconcile_rules import RULES
+from leadline.tasks.remedies import remedy_calculation
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.records import Calculation, CalculationState, CampaignState
 from leadline.tasks.store.store import Store
@@ -116,6 +117,22 @@ def scene(records: Records, tmp_path: Path) -> Scene:
 def test_where_nothing_differs_nothing_is_found(scene: Scene) -> None:
     assert list(scene.look()) == []
     assert scene.record.state is CalculationState.QUEUED
+
+
+def test_a_remedy_of_the_physics_belongs_to_the_campaign_that_has_it_computed(
+    scene: Scene,
+) -> None:
+    scene.claimed(dead())
+    scene.store.fail(scene.id, 1, Failure(FailureKind.PHYSICS, "scf", ""), CalculationState.FAILED)
+    remedy = {"changes": {}, "why": "", "fingerprint": "f", "calculation": "r1"}
+    scene.store.quarantine(scene.id, "physics", remedy)
+    scene.store.ensure_calculations([remedy_calculation(scene.record, "test")])
+    scene.store.claim("r1", dead())
+    scene.store.take_lease("test", ELSEWHERE)
+    assert scene.reconcile() == []  # the driver elsewhere is to take it up
+    scene.store.release_lease("test", ELSEWHERE)
+    found = Reconciler(scene.store, [scene.root], "a test", name="test").differences()
+    assert [each.rule for each in found if _settled(each)] == ["never-started"]
 
 
 def test_a_campaign_whose_driver_is_gone_rests_and_its_lease_is_free(scene: Scene) -> None:

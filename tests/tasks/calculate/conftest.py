@@ -17,7 +17,7 @@ from told import (
 from leadline.surrogate.candidate import Candidate
 from leadline.tasks.calculate import Desk
 from leadline.tasks.compute.dispatcher import Dispatcher
-from leadline.tasks.engines.engine import EngineSite
+from leadline.tasks.engines.engine import Engine, EngineSite
 from leadline.tasks.recipes.static import Static
 from leadline.tasks.recording import calculation_of, structure_record
 from leadline.tasks.store.owner import this_process
@@ -33,11 +33,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def desk(store: Store, tmp_path: Path) -> Callable[..., Desk]:
-    def make(*answers: Answer, **changes: Any) -> Desk:
+    def make(*answers: Answer, engine: Engine | None = None, **changes: Any) -> Desk:
         return Desk(
             store=store,
             dispatcher=cast(Dispatcher, Told(*answers)),
-            engine=Careful({}, EngineSite()),
+            engine=engine or Careful({}, EngineSite()),
             recipe=Static({}),
             root=tmp_path / "calculations",
             owner=this_process(),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from told import (
     COPPER,
+    Wide,
     asked_of,
     fails,
     good,
@@ -18,9 +19,13 @@ from told import (
     states,
 )
 
-from leadline.tasks.calculate import Desk, last_failure
+from leadline.tasks.calculate import Desk
 from leadline.tasks.calculation import FailureKind, Request, Result
+from leadline.tasks.engines.engine import EngineSite
 from leadline.tasks.errors import ConfigurationError, StoreError
+from leadline.tasks.failed_attempts import last_failure
+from leadline.tasks.judge import Judge
+from leadline.tasks.remedies import remedy_calculation
 from leadline.tasks.store.records import CalculationState
 from leadline.tasks.store.store import Store
 from leadline.tasks.structures import to_plain
@@ -81,6 +86,55 @@ def test_physics_climbs_the_remedies_then_is_set_aside(
     failure = last_failure(outcome.calculation)
     assert failure is not None
     assert failure.message == "the engine's own words"
+
+
+def remedied(desk: Callable[..., Desk], queued: str) -> str:
+    """Queue what an engine names when it has used up its remedies, and return its id."""
+    ours = desk(physics, physics, physics, engine=Wide({}, EngineSite()))
+    record = ours.carry(queued, never).calculation
+    assert record.state is CalculationState.QUARANTINED
+    assert record.remedy is not None
+    assert record.remedy["changes"] == {"asap_cutoff": True}
+    ours.store.ensure_calculations([remedy_calculation(record, "test")])
+    return str(record.remedy["calculation"])
+
+
+def test_what_would_change_the_physics_is_named_and_no_attempt(
+    desk: Callable[..., Desk], queued: str, store: Store
+) -> None:
+    assert remedied(desk, queued) != queued
+    reason = store.events("test")[-2].details["reason"]
+    assert reason.endswith(
+        "another calculation may converge, with asap_cutoff True (False): it is calmer"
+    )
+
+
+def test_a_remedy_of_the_physics_climbs_a_ladder_of_its_own(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    remedy = remedied(desk, queued)
+    ours = desk(physics, good, engine=Wide({}, EngineSite()))
+    assert ours.carry(remedy, never).state is CalculationState.DONE
+    assert [request.engine["changes"] for request in asked_of(ours)] == [{}, {"care": 1}]
+    assert {request.engine["settings"]["asap_cutoff"] for request in asked_of(ours)} == {True}
+    assert asked_of(ours)[0].engine["fingerprint"] != ours.fingerprint
+
+
+def test_wrong_settings_of_a_remedy_stop_no_campaign(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    remedy = remedied(desk, queued)
+    ours = desk(fails(FailureKind.CONFIGURATION), engine=Wide({}, EngineSite()))
+    assert ours.carry(remedy, never).state is CalculationState.QUARANTINED
+
+
+@pytest.mark.parametrize(("use", "judged"), [("apart", False), ("together", True)])
+def test_what_relaxes_apart_is_no_phase(
+    desk: Callable[..., Desk], queued: str, store: Store, use: str, judged: bool
+) -> None:
+    remedy, judge = remedied(desk, queued), Judge(store)
+    desk(good, engine=Wide({}, EngineSite()), judge=judge, remedies=use).carry(remedy, never)
+    assert bool(judge._phases) == judged
 
 
 def test_a_remedy_is_kept_when_the_worker_is_lost_after_it(

@@ -135,6 +135,20 @@ def test_a_metal_has_no_gap(tmp_path: Path) -> None:
     assert result.properties["band_gap"] == 0
 
 
+def test_a_metal_with_fixed_occupations_converges_with_the_remedy_of_its_physics(
+    tmp_path: Path,
+) -> None:
+    metal = {**SILICON, "pseudopotentials": {"Al": "Al.pz-vbc.UPF"}}
+    atoms = bulk("Al", a=4.0)
+    failed = failure(run(tmp_path / "fixed", metal, atoms))
+    assert failed.reason == "needs-smearing", failed.message
+    engine = EspressoEngine(metal, EngineSite())
+    assert engine.remedies(failed, 1) is None
+    remedy = engine.physics_remedy(failed)
+    assert remedy is not None
+    assert run(tmp_path / "smeared", {**metal, **remedy.changes}, atoms).complete
+
+
 def test_how_well_the_scf_converged_is_told(tmp_path: Path) -> None:
     result = run(tmp_path, {**SILICON, "conv_thr": 1e-7})
     assert 0 < result.properties["scf_residual"] < 2 * 1e-7 * Ry

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from leadline.tasks.report.markdown import report_markdown
-from leadline.tasks.report.view import CampaignView
+from leadline.tasks.report.view import CampaignView, RemedyView
 
 MakeView = Callable[..., CampaignView]
 
@@ -34,6 +34,19 @@ def test_the_artifact_tells_phases_picks_time_and_verdict(view: CampaignView) ->
     assert "| wasted: worker-lost | 12 s |" in text
     assert "12 batch jobs asked for 12 h 00 min" in text
     assert "the cell shrank" in text
+
+
+def test_the_artifact_tells_what_stands_beside_the_failed_with_other_physics(
+    view: CampaignView,
+) -> None:
+    words = "degauss 0.04 (0.02): calmer"
+    remedy = RemedyView("a" * 64, "Cu3Au", "c1", words, "c2", "done", -3.25, counts=False)
+    counted = replace(view.phases[0], changed="degauss 0.04 (0.02)")
+    phases = (counted, *view.phases[1:])
+    text = report_markdown(replace(view, remedies=(remedy,), phases=phases))
+    assert "## Beside the failed, with other physics" in text
+    assert "| done | degauss 0.04 (0.02): calmer | \N{MINUS SIGN}3.2500 | nowhere |" in text
+    assert text.count("(with degauss 0.04 (0.02))") == 1
 
 
 @pytest.mark.parametrize("rounds", [0, 1])

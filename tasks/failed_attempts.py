@@ -1,0 +1,45 @@
+"""What the attempts at a calculation say of its failures: how many there were, and of what kind."""
+
+from __future__ import annotations
+
+from leadline.tasks.calculation import Failure, FailureKind
+from leadline.tasks.compute.dispatcher import IDLE
+from leadline.tasks.compute.right_sizing import is_own_doing
+from leadline.tasks.recipes.relax import NOT_RELAXED
+from leadline.tasks.store.records import Attempt, Calculation
+
+
+def last_failure(record: Calculation) -> Failure | None:
+    """Return why the last attempt gave no answer, or None."""
+    plain = record.attempts[-1].failure if record.attempts else None
+    return None if plain is None else Failure.from_plain(plain)
+
+
+def remediable_failures(record: Calculation) -> int:
+    """Return how many attempts ended in physics trouble that is the engine's to remedy."""
+    physics = sum(_kind(attempt) == FailureKind.PHYSICS for attempt in record.attempts)
+    return physics - times_failed_by(record, NOT_RELAXED)
+
+
+def times_failed_by(record: Calculation, reason: str) -> int:
+    """Return how many attempts failed for a reason."""
+    failures = (attempt.failure for attempt in record.attempts if attempt.failure)
+    return sum(failure["reason"] == reason for failure in failures)
+
+
+def lost_in_a_row(record: Calculation) -> int:
+    """Return how many engines in a row were lost; where none started, none was.
+
+    Nor was one that a request of ours gave too little: its next attempt asks for more.
+    """
+    lost = 0
+    for attempt in reversed(record.attempts):
+        if _kind(attempt) != FailureKind.REMOTE:
+            break
+        idle = attempt.failure is not None and attempt.failure["reason"] in IDLE
+        lost += not (idle or is_own_doing(attempt))
+    return lost
+
+
+def _kind(attempt: Attempt) -> str | None:
+    return attempt.failure["kind"] if attempt.failure else None
