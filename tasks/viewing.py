@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -336,12 +336,23 @@ class CampaignReader:
             for each in self._events
             if each.kind == "cluster.opened"
         ]
+        queued = self._queued()
         engines = [
-            (float(attempt.times["start"]), float(attempt.times["end"]))
-            for _, attempt in self._attempts()
-            if "start" in attempt.times
+            (min(queued.get((id, attempt.number), start), start), start, attempt.times["end"])
+            for id, attempt in self._attempts()
+            if (start := attempt.times.get("start"))
         ]
         return utilisation(engines, runs)
+
+    def _queued(self) -> Mapping[tuple[str, int], float]:
+        """Return when each calculation was queued for each of its attempts."""
+        tries: Counter[str] = Counter()
+        queued = {}
+        for each in self._events:
+            if each.kind == "calculation.queued":
+                tries[each.subject] += 1
+                queued[each.subject, tries[each.subject]] = each.time.timestamp()
+        return queued
 
     @cached_property
     def _events(self) -> list[Event]:

@@ -174,8 +174,9 @@ def use_words(view: CampaignView) -> str:
     if use is None:
         return ""
     return (
-        f"Workers computed {percent(use.busy)} of the time from the first start to the last; then "
-        f"the last ones ran for {duration(use.drain)}."
+        f"Workers computed {percent(use.busy)} of the time from the first start to the last; "
+        f"{percent(use.starting)} of it they waited for what was picked to start, and "
+        f"{percent(use.unpicked)} for a pick. Then the last ones ran for {duration(use.drain)}."
     )
 
 

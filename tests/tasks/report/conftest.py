@@ -243,5 +243,6 @@ def _ledger() -> LedgerView:
         "references": 3.1,
     }  # fmt: skip
     wasted = {"worker-lost": 12.5, "collapsed": 4.0}
+    use = Utilisation(busy=0.91, starting=0.02, unpicked=0.07, drain=8.0)
     asked = Requested(12, 43200.0, 8640.0, 64e9, 2.1e9)
-    return LedgerView(seconds, wasted, 148.0, Utilisation(busy=0.91, drain=8.0), asked)
+    return LedgerView(seconds, wasted, 148.0, use, asked)

@@ -41,8 +41,9 @@ def test_what_was_known_before_is_no_find_of_the_search(view: CampaignView) -> N
 
 def test_how_busy_the_workers_were_is_said_where_it_is_known(view: CampaignView) -> None:
     assert summary.use_words(view) == (
-        "Workers computed 91 % of the time from the first start to the last; then the last ones "
-        "ran for 8.0 s."
+        "Workers computed 91 % of the time from the first start to the last; 2.0 % of it they "
+        "waited for what was picked to start, and 7.0 % for a pick. Then the last ones ran for "
+        "8.0 s."
     )
     assert not summary.use_words(replace(view, ledger=LedgerView()))
 
