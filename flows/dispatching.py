@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from threading import Condition, Event
 
 from prefect.futures import PrefectFuture
 
+from leadline.flows.beside import beside
 from leadline.flows.limits import RunLimits
 from leadline.flows.steps import calculation_task
 from leadline.flows.watching import Watcher
@@ -17,14 +20,16 @@ from leadline.tasks.store.records import Calculation
 
 POLL = 0.2
 """Seconds between two looks at whether to stop."""
+Running = PrefectFuture[None]
 
 
 class Dispatching:
     """Keeps the workers busy, one task run a calculation, and hands out what has ended.
 
-    Nothing starts unless ``allowed()`` says that this driver may. ``given_up()`` says which
-    workers are lost for good, a sentence each: the rest go on, and where none is left the
-    run ends.
+    A thread of its own starts what waits whenever a worker is free, whatever the driver does
+    meanwhile. Nothing starts unless ``allowed()`` says that this driver may. ``given_up()``
+    says which workers are lost for good, a sentence each: the rest go on, and where none is
+    left the run ends.
     """
 
     def __init__(
@@ -39,25 +44,47 @@ class Dispatching:
         self.desk, self.slots, self.limits, self.watcher = desk, slots, limits, watcher
         self.allowed, self.given_up = allowed, given_up
         limits.outlook = self._seconds_of_next
-        self._lost = 0
         self.waiting: deque[tuple[Calculation, str]] = deque()
-        self.running: dict[str, PrefectFuture[None]] = {}
+        self.running: dict[str, Running] = {}
         self.stuck: dict[str, str] = {}
         self.started = 0
-        self._ended: SimpleQueue[tuple[str, Outcome | BaseException]] = SimpleQueue()
+        self._lost = 0
+        self._error: BaseException | None = None
+        self._ended: deque[tuple[str, Outcome | BaseException]] = deque()
+        self._answered: deque[tuple[Running, Outcome]] = deque()
+        self._changed, self._stirred = Condition(), Event()
         self._task = calculation_task(self._carry)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Start what waits, in a thread of its own, until the block ends."""
+        context = copy_context()  # by which Prefect knows the flow run
+        with beside("dispatching", lambda closing: context.run(self._keep_busy, closing)):
+            yield
 
     def add(self, calculations: Iterable[tuple[Calculation, str]]) -> None:
         """Let calculations wait for a worker, each with its formula."""
-        self.waiting.extend(calculations)
+        with self._changed:
+            self.waiting.extend(calculations)
+        self._stirred.set()
+
+    def room(self, ahead: int = 0) -> int:
+        """Return how many calculations could start now beside what waits and runs.
+
+        ``ahead`` of them are to wait when every worker has one.
+        """
+        with self._changed:
+            return max(self.slots + ahead - len(self.waiting) - len(self.running), 0)
 
     @property
-    def free(self) -> int:
-        """Calculations that could start now beside what waits and runs."""
-        return max(self.slots - len(self.waiting) - len(self.running), 0)
+    def over(self) -> bool:
+        """True if nothing runs, nothing may start, and all that ended was handed over."""
+        with self._changed:
+            left = self.running or self._answered or self._error
+            return not left and not (self.waiting and self._may_start())
 
-    def run(self, *, until_one: bool, ended: Callable[[Outcome], None]) -> None:
-        """Run what waits until all has ended, or ``until_one`` worker is free.
+    def run(self, *, until: Callable[[], bool], ended: Callable[[Outcome], None]) -> None:
+        """Hand over what ends until all has, or ``until`` says that it is enough.
 
         A stop that was asked for starts nothing more; what runs is waited for,
         or ended where that was asked for too. The first error that is the
@@ -68,37 +95,73 @@ class Dispatching:
         ComputeError
             If no worker is left.
         """
-        error: BaseException | None = None
-        while self.running or (self.waiting and self._may_start() and error is None):
-            error = error or self._heed_losses()
-            while self.waiting and self._may_start() and error is None and self._has_slot():
-                self._start(*self.waiting.popleft())
-            outcome = self._next()
-            if isinstance(outcome, BaseException):
-                error = error or outcome
-            elif outcome is not None:
-                self._note(outcome)
+        while not self.over:
+            while self._answered:
+                running, outcome = self._answered.popleft()
+                running.wait()
+                if outcome.waiting:
+                    self.stuck[outcome.calculation.id] = outcome.waiting
                 ended(outcome)
-                if until_one and not self.waiting:
-                    break
-        if error is not None:
-            raise error
+            if self._error is None and until():
+                return
+            if self._error is not None and not self.running:
+                raise self._error
+            with self._changed:
+                if not self._answered:
+                    self._changed.wait(POLL)
 
-    def _heed_losses(self) -> ComputeError | None:
-        """Tell of each worker that is lost for good, once; an error if none is left."""
+    def _keep_busy(self, closing: Event) -> None:
+        while not closing.is_set():
+            self._stirred.wait(POLL)
+            self._stirred.clear()
+            try:
+                self._settle()
+                self._heed_losses()
+                self._refill()
+            except BaseException as error:  # this thread has no caller: who waits is told
+                self._fail(error)
+
+    def _settle(self) -> None:
+        """Free the workers of what has ended, and put it where it is handed over."""
+        while self._ended:
+            calculation, outcome = self._ended.popleft()
+            with self._changed:
+                running = self.running.pop(calculation)
+                if isinstance(outcome, BaseException):
+                    self._error = self._error or outcome
+                else:
+                    self._answered.append((running, outcome))
+                self._changed.notify_all()
+
+    def _heed_losses(self) -> None:
+        """Tell of each worker that is lost for good, once; fail if none is left."""
         lost = self.given_up()[self._lost :]
         for words in lost:
             self._lost += 1
             self.slots -= 1
             rest = f"; the campaign goes on with {self.slots}" if self.slots else ""
             self.watcher.note(words + rest)
-        if not lost or self.slots:
-            return None
-        return ComputeError(
-            f"no worker is left: {lost[-1]}. What it said stands above. Nothing is lost: see that "
-            "this machine has memory and room on the disk, and that its Python still works "
-            "(`leadline check FILE`), then run again"
-        )
+        if lost and not self.slots:
+            raise ComputeError(
+                f"no worker is left: {lost[-1]}. What it said stands above. Nothing is lost: see "
+                "that this machine has memory and room on the disk, and that its Python still "
+                "works (`leadline check FILE`), then run again"
+            )
+
+    def _refill(self) -> None:
+        while self._error is None and self._may_start():
+            with self._changed:
+                if not self.waiting or len(self.running) >= self.slots:
+                    return
+                record, formula = self.waiting.popleft()
+                self.started += 1
+                self.limits.started += 1
+                self.running[record.id] = self._task.submit(record.id, formula)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
 
     @property
     def _deserted(self) -> bool:
@@ -108,35 +171,19 @@ class Dispatching:
         return not self.watcher.stop_requested and self.limits.room() != 0 and self.allowed()
 
     def _seconds_of_next(self) -> float:
-        return self.desk.expects(self.waiting[0][0] if self.waiting else None)
-
-    def _has_slot(self) -> bool:
-        return len(self.running) < self.slots
-
-    def _start(self, record: Calculation, formula: str) -> None:
-        self.started += 1
-        self.limits.started += 1
-        self.running[record.id] = self._task.submit(record.id, formula)
+        with self._changed:
+            return self.desk.expects(self.waiting[0][0] if self.waiting else None)
 
     def _carry(self, calculation: str) -> Outcome:
         """Carry one calculation; runs in a thread of its own."""
         try:
             outcome = self.desk.carry(calculation, lambda: self.watcher.stop_now or self._deserted)
         except BaseException as error:
-            self._ended.put((calculation, error))
+            self._end(calculation, error)
             raise
-        self._ended.put((calculation, outcome))
+        self._end(calculation, outcome)
         return outcome
 
-    def _next(self) -> Outcome | BaseException | None:
-        try:
-            calculation, outcome = self._ended.get(timeout=POLL)
-        except Empty:
-            return None
-        self.running.pop(calculation).wait()
-        return outcome
-
-    def _note(self, outcome: Outcome) -> None:
-        record = outcome.calculation
-        if outcome.waiting:
-            self.stuck[record.id] = outcome.waiting
+    def _end(self, calculation: str, outcome: Outcome | BaseException) -> None:
+        self._ended.append((calculation, outcome))
+        self._stirred.set()

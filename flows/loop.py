@@ -17,7 +17,8 @@ from leadline.flows.dispatching import Dispatching
 from leadline.flows.ending import summary_of
 from leadline.flows.importing import import_file, imported_structures
 from leadline.flows.limits import RunLimits
-from leadline.flows.opening_round import no_ground, reference_candidates
+from leadline.flows.opening_round import no_ground, reference_picks
+from leadline.flows.pace import Pace
 from leadline.flows.queueing import Queue
 from leadline.flows.snapshot import snapshot
 from leadline.flows.steps import Steps
@@ -62,7 +63,8 @@ class Loop:
         self.book = Notebook.read(bench.store, self.name)
         self.rounds = {each.number: each for each in bench.store.rounds(self.name)}
         self.queue = Queue(bench, self.book, watcher.note)
-        self.ledger, self.steps = Ledger(), Steps()
+        self.ledger, self.steps, self.pace = Ledger(), Steps(), Pace()
+        self.steady = bench.spec.compute.mode == "steady"
         self.learned: Learned | None = None
         self.outlook: Outlook | None = None
         self.assessment = self._assessed()
@@ -85,7 +87,8 @@ class Loop:
         """Say that the campaign runs, and what became of it if that ends in an error."""
         self._say(CampaignState.RUNNING, "a run works on it")
         try:
-            yield
+            with self.dispatching.at_work():
+                yield
         except LeaseError:
             raise  # the campaign is another driver's, and so is what is said of it
         except ConfigurationError as error:
@@ -150,7 +153,7 @@ class Loop:
         number = len(self.rounds)
         with self.ledger.timed("proposing"):
             if not self.rounds:
-                self._commit_references()
+                self._commit(*reference_picks(self.bench))
             elif new := self._new_imports():
                 self._commit([Pick(-1, each.id, without_model("known")) for each in new], new)
             elif self._room():
@@ -160,18 +163,19 @@ class Loop:
         self._queue()
 
     def calculate(self) -> None:
-        """Run what waits: all of a round in batch mode, until one ends in steady mode."""
-        with self.ledger.timed("calculating"):
-            self.dispatching.run(
-                until_one=self.bench.spec.compute.mode == "steady", ended=self._ended
-            )
+        """Take in what ends: a whole round in batch mode, until there is room in steady mode.
+
+        Workers go on meanwhile, and while the next round is made, with what is picked already.
+        """
+        with self.ledger.timed("calculating"), self.pace.waiting():
+            self.dispatching.run(until=lambda: self.steady and self._room() > 0, ended=self._ended)
 
     def drained(self) -> bool:
         """Wait for what still runs in steady mode; True if that brought answers."""
-        if not self.dispatching.running:
+        if self.dispatching.over:
             return False
-        with self.ledger.timed("calculating"):
-            self.dispatching.run(until_one=False, ended=self._ended)
+        with self.ledger.timed("calculating"), self.pace.waiting():
+            self.dispatching.run(until=lambda: False, ended=self._ended)
         return True
 
     @property
@@ -213,7 +217,6 @@ class Loop:
         self.watcher.show(snapshot(self))
 
     def _say(self, state: CampaignState, reason: str) -> None:
-        """Say what the campaign does now, as long as it is ours."""
         self.store.set_campaign_state(self.name, state, reason, owner=self.lease.owner)
 
     def _assessed(self) -> Assessment:
@@ -224,10 +227,9 @@ class Loop:
         bench = self.bench
         closed = self.book.closed(bench.rows)
         rng = self._rng("picks")
-        if not self.book.picks:
-            return start_picks(bench.pool, self._room(bench.spec.start.random), rng, closed)
-        if self.learned is None:
-            return start_picks(bench.pool, self._room(), rng, closed)
+        if not self.book.picks or self.learned is None:
+            size = None if self.book.picks else bench.spec.start.random
+            return start_picks(bench.pool, self._room(size), rng, closed)
         return propose(
             self.learned,
             bench.pool,
@@ -241,23 +243,18 @@ class Loop:
 
     def _room(self, size: int | None = None) -> int:
         """Return how many picks the next round may hold."""
-        spec = self.bench.spec
-        steady = spec.compute.mode == "steady" and size is None
-        wanted = self.dispatching.free if steady else size or spec.acquisition.batch
-        budget = spec.stop.calculations
+        spec, waiting = self.bench.spec, len(self.dispatching.waiting)
+        wanted = size or (self._vacant if self.steady else spec.acquisition.batch)
+        budget, startable = spec.stop.calculations, self.limits.room()
         left = None if budget is None else budget - len(self.book.picks)
-        bounds = [each for each in (left, self.limits.room()) if each is not None]
+        unclaimed = None if startable is None else startable - waiting
+        bounds = [each for each in (left, unclaimed) if each is not None]
         return max(min([wanted, *bounds]), 0)
 
-    def _commit_references(self) -> None:
-        candidates = reference_candidates(
-            self.bench.spec, self.bench.file, magnetic=self.bench.engine.magnetic
-        )
-        picks = [
-            Pick(self.bench.rows.get(each.id, -1), each.id, without_model("reference"))
-            for each in candidates
-        ]
-        self._commit(picks, [structure_record(each) for each in candidates])
+    @property
+    def _vacant(self) -> int:
+        """Picks that workers could start now, and while another round is made."""
+        return self.dispatching.room(self.pace.ahead(self.dispatching.slots))
 
     def _new_imports(self) -> list[StructureRecord]:
         """Return the structures whose results were imported since the last round."""
@@ -297,7 +294,10 @@ class Loop:
         self.book.take_in(record)
         if record.state is State.QUARANTINED and self.lease.held:
             self._follow()
-        self.ledger.charge(self._account(record), float(record.times.get("wall", 0.0)))
+        seconds = float(record.times.get("wall", 0.0))
+        self.ledger.charge(self._account(record), seconds)
+        if outcome.state is State.DONE:
+            self.pace.ended(seconds)
         if outcome.waiting or outcome.failure is not None:
             words = outcome.waiting or (outcome.failure.message if outcome.failure else "")
             if (named := remedy_words(record)) and record.remedy_of is None:

@@ -6,16 +6,29 @@ import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
+from leadline.flows.bench import Bench
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_objective import ComputedReferences, HullObjective
 from leadline.surrogate.candidate import Candidate
+from leadline.surrogate.explain import without_model
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.notebook import Notebook
 from leadline.tasks.problem import HullProblem, Problem
+from leadline.tasks.propose import Pick
+from leadline.tasks.recording import structure_record
 from leadline.tasks.references import reference_structures
 from leadline.tasks.remedies import changed_words
-from leadline.tasks.store.records import Calculation, CalculationState
+from leadline.tasks.store.records import Calculation, CalculationState, StructureRecord
 from leadline.tasks.structures import structure_id
+
+
+def reference_picks(bench: Bench) -> tuple[list[Pick], list[StructureRecord]]:
+    """Return the picks of the first round and their structures: the elements' phases."""
+    found = reference_candidates(bench.spec, bench.file, magnetic=bench.engine.magnetic)
+    picks = [
+        Pick(bench.rows.get(each.id, -1), each.id, without_model("reference")) for each in found
+    ]
+    return picks, [structure_record(each) for each in found]
 
 
 def reference_candidates(spec: CampaignSpec, file: PoolFile, *, magnetic: bool) -> list[Candidate]:

@@ -130,8 +130,9 @@ def _ours(store: Any, cluster: Any, folder: Path, held: int) -> Callable[[int], 
             [calculation_of(each.id, emt, static, fingerprint, "cost") for each in records]
         )
         dispatching = Dispatching(desk, 2, RunLimits(), Watcher(_Silent()))
-        dispatching.add((each, "Cu") for each in calculations)
-        dispatching.run(until_one=False, ended=lambda outcome: None)
+        with dispatching.at_work():
+            dispatching.add((each, "Cu") for each in calculations)
+            dispatching.run(until=lambda: False, ended=lambda outcome: None)
 
     return work
 

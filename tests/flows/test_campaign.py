@@ -169,23 +169,6 @@ def test_a_run_goes_as_far_as_its_limits_and_the_next_goes_on(
     assert (_state(command)["state"], _state(command)["computed"]) == ("stopped", 12)
 
 
-def test_in_steady_mode_each_free_worker_is_refilled(
-    command: Command, campaign_file: WriteFile, store: Path
-) -> None:
-    steady = {"mode": "steady", "workers": 2}
-    said = command("run", campaign_file(compute=steady))
-    assert said.code == 0, said.err
-    status = _state(command)
-    assert (status["state"], status["computed"]) == ("stopped", 12)
-    assert (status["running"], status["waiting"]) == (0, 0)
-    with open_store(None, store, write=False) as opened:
-        proposed = [len(opened.proposals("small", each.number)) for each in opened.rounds("small")]
-        records = opened.calculations(str(each.calculation) for each in opened.proposals("small"))
-    assert proposed[:2] == [2, 4]
-    assert set(proposed[2:]) <= {1, 2}
-    assert {each.state for each in records.values()} == {CalculationState.DONE}
-
-
 def test_an_energy_that_is_no_number_sets_the_structure_aside_and_the_campaign_goes_on(
     command: Command, campaign_file: WriteFile
 ) -> None:

@@ -6,6 +6,7 @@ Its folder on PYTHONPATH makes ``moody-emt`` an engine of every process started 
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ from leadline.tasks.errors import ConfigurationError
 class MoodySettings(EngineSettings):
     seconds: float = 0.0
     """Time that each single point takes."""
+    spread: float = 0.0
+    """Sigma of the log-normal distribution of these times about their median, by structure."""
     nan: tuple[str, ...] = ()
     """Formulas (of the cell) whose energy is no number."""
     refuses: tuple[str, ...] = ()
@@ -44,7 +47,7 @@ class SloshingError(RuntimeError):
 
 class MoodyEmt(EmtEngine):
     name: ClassVar[str] = "moody-emt"
-    layout_keys: ClassVar[frozenset[str]] = frozenset({"seconds"})
+    layout_keys: ClassVar[frozenset[str]] = frozenset({"seconds", "spread"})
     path_keys: ClassVar[frozenset[str]] = frozenset({"care"})
     Settings: ClassVar[type[MoodySettings]] = MoodySettings  # type: ignore[assignment]
     settings: MoodySettings  # type: ignore[assignment]
@@ -58,7 +61,9 @@ class MoodyEmt(EmtEngine):
         if formula in self.settings.sloshes and self.settings.width < 0.2:
             raise SloshingError(f"{formula} sloshes at a width of {self.settings.width}")
         shift = 0.01 * (self.settings.width - 0.1) * len(atoms)
-        return _Moody(self.settings.seconds, shift, nan=formula in self.settings.nan)
+        chance = random.Random(f"{formula} {atoms.positions.round(4).tolist()}")
+        seconds = self.settings.seconds * chance.lognormvariate(0.0, self.settings.spread)
+        return _Moody(seconds, shift, nan=formula in self.settings.nan)
 
     def classify(self, error: BaseException, directory: Path) -> Failure:
         reason = "sloshing" if isinstance(error, SloshingError) else "moody-emt-failed"
