@@ -33,6 +33,7 @@ from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.candidates.table import source
 from leadline.tasks.compute.cluster import Cluster, open_cluster
 from leadline.tasks.compute.estimates import Measured
+from leadline.tasks.compute.learner import learning_place, refuse_jobs
 from leadline.tasks.compute.left_over import Driving
 from leadline.tasks.compute.profile import Profile, load_profile
 from leadline.tasks.compute.right_sizing import RightSizing, Rule
@@ -41,7 +42,7 @@ from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.table import engine
 from leadline.tasks.errors import ConfigurationError, SpecError
 from leadline.tasks.judge import Judge
-from leadline.tasks.learn import LearnSettings
+from leadline.tasks.learn import LearnSettings, Place
 from leadline.tasks.needs import Sizes, measured_in
 from leadline.tasks.problem import Problem
 from leadline.tasks.propose import ProposeSettings
@@ -66,6 +67,13 @@ class Parts:
     recipe: Recipe
     prerelaxer: Engine | None
     """The cheap engine that the recipe relaxes with first, if it does."""
+    learns_on: Profile | None
+    """Machine on which the model is trained; None for the driver's own."""
+
+    @property
+    def root(self) -> Path:
+        """Folder of all calculations."""
+        return self.profile.calculations or store_folder() / "calculations"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -201,6 +209,8 @@ class Bench(Parts):
     pool: Pool
     cluster: Cluster
     desk: Desk
+    place: Place
+    """Where lessons are learned."""
 
     @cached_property
     def rows(self) -> Mapping[str, int]:
@@ -231,7 +241,14 @@ def parts_of(spec: CampaignSpec) -> Parts:
             "elements, corrected, as kind: values, or leave the U out"
         )
     steps, cheap = _recipe_of(spec, profile)
-    return Parts(spec=spec, profile=profile, engine=chosen, recipe=steps, prerelaxer=cheap)
+    return Parts(
+        spec=spec,
+        profile=profile,
+        engine=chosen,
+        recipe=steps,
+        prerelaxer=cheap,
+        learns_on=_learning_profile(spec.compute.learn),
+    )
 
 
 def _recipe_of(spec: CampaignSpec, profile: Profile) -> tuple[Recipe, Engine | None]:
@@ -255,6 +272,14 @@ def _named_in(key: str) -> Iterator[None]:
         raise ConfigurationError(f"{key}: {error}") from error
 
 
+def _learning_profile(name: str | None) -> Profile | None:
+    if name is None:
+        return None
+    profile = load_profile(name)
+    refuse_jobs(profile)
+    return profile
+
+
 @contextmanager
 def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
     """Open everything that a campaign works with; refuse before anything is spent."""
@@ -273,12 +298,13 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         lease = stack.enter_context(leased(store, spec.name, owner))
         # A changed file is no business of who does not drive the campaign.
         enrol(store, spec, parts.engine, parts.recipe)
-        root = parts.profile.calculations or folder / "calculations"
+        root = parts.root
         former = frozenset(owners_of_runs(store, spec.name).values())
         driving = Driving(owner, former)  # as the lease is ours, that of all these is over
         workers = spec.compute.workers
         cluster = stack.enter_context(open_cluster(parts.profile, workers, root, driving))
         store.log(spec.name, "cluster.opened", parts.profile.name, {"workers": cluster.capacity})
+        learning = learning_place(parts.learns_on, root, watch.note, lambda: watch.stop_now)
         chosen, reason = parts.descriptor(file)
         pool, _ = pool_features(file, chosen, folder / "features")
         limit = spec.compute.time_limit
@@ -313,4 +339,6 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
             pool=pool,
             cluster=cluster,
             desk=desk,
+            learns_on=parts.learns_on,
+            place=stack.enter_context(learning),
         )

@@ -14,6 +14,8 @@ from leadline.flows.trying import try_one_candidate
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster, check_shared_folder, open_cluster
+from leadline.tasks.compute.profile import Profile
+from leadline.tasks.compute.queue_settings import QueueCluster
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.store import Store
 
@@ -39,6 +41,7 @@ def check_campaign(spec: CampaignSpec, *, try_one: bool, say: Say) -> bool:
     _engine(found, parts, file)
     with suppress(LeadlineError):
         _store_and_cluster(found, parts, file if try_one else None)
+    _learning(found, parts.learns_on, parts.root, try_one=try_one)
     say("It can run." if found.good else "It cannot run yet.")
     return found.good
 
@@ -111,7 +114,7 @@ def _store_and_cluster(found: Findings, parts: Parts, try_one: PoolFile | None) 
     with store:
         found.fine("store", f"{store.kind} in {store.location}")
         _carries_on(found, parts, store)
-        root = parts.profile.calculations or store_folder() / "calculations"
+        root = parts.root
         try:
             with open_cluster(parts.profile, parts.spec.compute.workers, root) as cluster:
                 for part in cluster.parts:
@@ -132,6 +135,24 @@ def _cluster_words(cluster: Cluster, root: Path) -> str:
         )
     asked = check_shared_folder(cluster.client, root)
     return f"{counted(asked, 'worker answers and shares', 'workers answer and share')} {root}"
+
+
+def _learning(found: Findings, profile: Profile | None, root: Path, *, try_one: bool) -> None:
+    if profile is None:
+        found.fine("learning", "in the driver")
+        return
+    if isinstance(profile.cluster, QueueCluster) and not try_one:
+        found.hint(
+            "learning", f"in a batch job of {profile.name}: --try-one submits one and learns"
+        )
+        return
+    try:
+        from leadline.tasks.compute.learner import try_learning
+
+        device = try_learning(profile, root)
+        found.fine("learning", f"{profile.name}, on {device}: the same numbers as the driver")
+    except LeadlineError as error:
+        found.bad("learning", error)
 
 
 def _carries_on(found: Findings, parts: Parts, store: Store) -> None:

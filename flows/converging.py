@@ -73,7 +73,7 @@ def converge(spec: CampaignSpec, error: float, wanted: str | None, say: Say) -> 
     file = parts.built(store_folder())
     candidate = _candidate(file, wanted)
     parts.engine.check(frozenset(candidate.composition.chemical_system.split("-")))
-    root = parts.profile.calculations or store_folder() / "calculations"
+    root = parts.root
     with (
         open_for(spec.store) as store,
         open_cluster(parts.profile, spec.compute.workers, root) as cluster,

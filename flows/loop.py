@@ -128,7 +128,7 @@ class Loop:
             self.learned = self.steps.do(
                 "learn",
                 f"learn from {counted(len(training), 'label')}",
-                lambda: learn(bench.pool, training, bench.learning, self.learned),
+                lambda: learn(bench.pool, training, bench.learning, self.learned, bench.place),
             )
             self.outlook = pool_outlook(
                 self.learned,

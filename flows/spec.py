@@ -24,6 +24,7 @@ from leadline.tasks.settings import Named, unkeepable
 
 FORMAT = 1
 
+PROFILE = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 REFUSED = "refused_settings"
 """Type of the error that holds what a table refused: a line for each key."""
@@ -216,11 +217,16 @@ class ComputeSpec(Section):
 
     profile: str = Field(
         default="local",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        pattern=PROFILE,
         description="name of a machine profile",
     )
     workers: int | None = Field(
         default=None, ge=1, le=10_000, description="calculations at once; default: the profile's"
+    )
+    learn: str | None = Field(
+        default=None,
+        pattern=PROFILE,
+        description="machine profile on which the model is trained; default: in the driver",
     )
     mode: Literal["batch", "steady"] = Field(
         default="batch", description="batch waits for a round; steady refills each free worker"

@@ -6,7 +6,6 @@ import time
 
 from leadline.flows.bench import Parts
 from leadline.flows.findings import Findings
-from leadline.flows.store_of import store_folder
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculate import Desk
 from leadline.tasks.candidates.pool import PoolFile
@@ -87,7 +86,7 @@ def trial(parts: Parts, store: Store, cluster: Cluster, structure: str) -> Calcu
         dispatcher=cluster.dispatcher,
         engine=parts.engine,
         recipe=parts.recipe,
-        root=parts.profile.calculations or store_folder() / "calculations",
+        root=parts.root,
         owner=this_process(),
         campaign=spec.name,
         cuts=1,

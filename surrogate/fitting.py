@@ -65,6 +65,7 @@ def fitted(
     noise_floor: float,
     max_iterations: int,
     seed: int,
+    device: str = "cpu",
 ) -> tuple[Hyperparameters, tuple[str, ...]]:
     """Return the hyperparameters for X[n, p] and scaled y[n], and notes on what went wrong."""
     mode = prior_mode(X.shape[1], noise_floor)
@@ -72,7 +73,7 @@ def fitted(
     notes: list[str] = []
     for start in starts:
         try:
-            found = _maximised(X, y, start, nu, noise_floor, max_iterations)
+            found = _maximised(X, y, start, nu, noise_floor, max_iterations, device)
         except (BotorchError, NanError, NotPSDError, ValueError, RuntimeError) as error:
             notes.append(f"a fit failed: {type(error).__name__}: {error}")
             continue
@@ -95,12 +96,13 @@ def _maximised(
     nu: float,
     noise_floor: float,
     max_iterations: int,
+    device: str,
 ) -> Hyperparameters:
     with stated_settings(), warnings.catch_warnings():
         # A search that stops at its limit, or adds a jitter on its way, is still the best found;
         # what is used in the end is factorised anew by the model, which notes its own jitter.
         warnings.simplefilter("ignore")
-        model = _model(X, y, start, nu, noise_floor)
+        model = _model(X, y, start, nu, noise_floor).to(device)
         mll = ExactMarginalLogLikelihood(model.likelihood, model)
         fit_gpytorch_mll_scipy(mll, options={"maxiter": max_iterations})
     return Hyperparameters(

@@ -6,6 +6,7 @@ is short, exact, and the same numbers whatever else has been imported.
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,8 +90,9 @@ class GaussianProcess:
         y: ArrayLike,
         warm: GaussianProcess | None = None,
         settings: ModelSettings | None = None,
+        device: str = "cpu",
     ) -> GaussianProcess:
-        """Fit to features X[n, p] and labels y[n], n at least 1.
+        """Fit to features X[n, p] and labels y[n], n at least 1, on a device of torch.
 
         Hyperparameters maximise the posterior density under a lognormal prior
         on the lengthscale whose median grows as √p (Hvarfner et al., ICML
@@ -120,6 +122,7 @@ class GaussianProcess:
                 noise_floor=settings.noise_floor,
                 max_iterations=settings.max_iterations,
                 seed=settings.seed,
+                device=device,
             )
         return cls(
             features, labels, found, offset=offset, scale=scale, settings=settings, notes=notes
@@ -200,8 +203,8 @@ class GaussianProcess:
         )
         return mean
 
-    def save(self, path: Path) -> None:
-        """Write a npz file that :meth:`load` turns into the same numbers."""
+    def to_npz(self) -> bytes:
+        """Return the content of a npz file that :meth:`from_npz` turns into the same numbers."""
         about = {
             "hyperparameters": asdict(self._hyperparameters),
             "settings": asdict(self.settings),
@@ -209,20 +212,21 @@ class GaussianProcess:
             "scale": self.scale,
             "notes": [note for note in self.notes if "jitter" not in note],
         }
-        np.savez(path, X=self.X, y=self.y, about=np.array(json.dumps(about)))
+        buffer = io.BytesIO()
+        np.savez(buffer, X=self.X, y=self.y, about=np.array(json.dumps(about)))
+        return buffer.getvalue()
 
     @classmethod
-    def load(cls, path: Path) -> GaussianProcess:
-        """Read what :meth:`save` wrote; no pickled object is accepted.
+    def from_npz(cls, content: bytes, name: str = "this content") -> GaussianProcess:
+        """Rebuild from :meth:`to_npz`; no pickled object is accepted.
 
         Raises
         ------
         FitError
-            If it is no such file, or was damaged.
+            If it is no such content, or was damaged; ``name`` says what was read.
         """
         try:
-            # Opened here: numpy forgets to close what turns out to be no archive.
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 features, labels = _checked(file["X"], file["y"])
             return cls(
@@ -238,9 +242,24 @@ class GaussianProcess:
             )
         except Exception as error:  # a stranger's bytes break a reader in any way
             raise FitError(
-                f"{path} is no checkpoint of a model: {type(error).__name__}: {error}; fit again, "
+                f"{name} is no checkpoint of a model: {type(error).__name__}: {error}; fit again, "
                 "or put a copy of the file back"
             ) from error
+
+    def save(self, path: Path) -> None:
+        """Write a npz file that :meth:`load` turns into the same numbers."""
+        path.write_bytes(self.to_npz())
+
+    @classmethod
+    def load(cls, path: Path) -> GaussianProcess:
+        """Read what :meth:`save` wrote; no pickled object is accepted.
+
+        Raises
+        ------
+        FitError
+            If it is no such file, or was damaged.
+        """
+        return cls.from_npz(path.read_bytes(), str(path))
 
 
 def _finite(value: float) -> float:

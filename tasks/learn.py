@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from leadline.surrogate.calibration import calibration_metrics, leave_one_out
 from leadline.surrogate.errors import FitError
+from leadline.surrogate.lesson import Learnt, Lesson, learn_lesson
 from leadline.surrogate.model import GaussianProcess, ModelSettings
 from leadline.surrogate.pool import Pool
-from leadline.surrogate.predict import Predictor
 
 Floats = NDArray[np.float64]
 
@@ -146,16 +146,26 @@ class Learned:
     fitted_size: int
 
 
+Place = Callable[[Lesson, Pool], Learnt]
+"""Where a lesson is learned: this process, or a worker elsewhere."""
+
+
+def here(lesson: Lesson, pool: Pool) -> Learnt:
+    """Learn in this process."""
+    return learn_lesson(lesson, pool.features)
+
+
 def learn(
     pool: Pool,
     training: Training,
     settings: LearnSettings | None = None,
     previous: Learned | None = None,
+    place: Place = here,
 ) -> Learned:
     """Train on what is known and predict the pool.
 
     Hyperparameters are fitted anew when the training set grew by 5 % since they were;
-    until then the last model is conditioned on the new labels.
+    until then the last model is conditioned on the new labels. ``place`` says where.
 
     Raises
     ------
@@ -168,37 +178,34 @@ def learn(
             "there is no label to learn from; at least one calculation must be done: "
             "start with random picks"
         )
-    model, fitted_size = _model(pool, training, settings, previous)
-    mean, sd = Predictor(model).predict_blocks(pool.features)
+    kept = previous if _serves(training, previous, pool) else None
+    beside = training.known.features if training.known else np.empty((0, 0), np.float32)
+    lesson = Lesson(
+        rows=training.pool_index,
+        beside=beside,
+        labels=training.labels,
+        settings=settings.model,
+        previous=previous.model if previous else None,
+        refit=kept is None,
+    )
+    learnt = place(lesson, pool)
     return Learned(
-        model=model,
+        model=learnt.model,
         training=training,
         digest=training.digest(pool),
-        mean=mean,
-        sd=np.hypot(sd, model.noise_sd),
-        calibration=_left_out(model, training.groups(pool)),
-        notes=model.notes,
-        fitted_size=fitted_size,
+        mean=learnt.mean,
+        sd=np.hypot(learnt.sd, learnt.model.noise_sd),
+        calibration=_left_out(learnt.model, training.groups(pool)),
+        notes=learnt.model.notes,
+        fitted_size=kept.fitted_size if kept else len(training),
     )
 
 
-def _model(
-    pool: Pool, training: Training, settings: LearnSettings, previous: Learned | None
-) -> tuple[GaussianProcess, int]:
-    """Return the model, and the size of the training set of its hyperparameters."""
-    features, labels = training.features(pool), training.labels
-    if previous is None:
-        return GaussianProcess.fit(features, labels, settings=settings.model), len(training)
-    old = len(previous.training)
-    grown = len(training) - previous.fitted_size
-    if _continues(training, previous.training, pool) and (
-        grown < REFIT_GROWTH * previous.fitted_size
-    ):
-        if len(training) == old:
-            return previous.model, previous.fitted_size
-        return previous.model.update(features[old:], labels[old:]), previous.fitted_size
-    warm = GaussianProcess.fit(features, labels, warm=previous.model, settings=settings.model)
-    return warm, len(training)
+def _serves(training: Training, previous: Learned | None, pool: Pool) -> bool:
+    """Tell whether the hyperparameters of the last model serve a training set still."""
+    if previous is None or not _continues(training, previous.training, pool):
+        return False
+    return len(training) - previous.fitted_size < REFIT_GROWTH * previous.fitted_size
 
 
 def _continues(training: Training, earlier: Training, pool: Pool) -> bool:

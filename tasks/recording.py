@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +27,6 @@ from leadline.tasks.store.store import Store
 from leadline.tasks.structures import to_plain
 
 if TYPE_CHECKING:  # torch takes seconds to import, and who reads records needs none
-    from leadline.surrogate.model import GaussianProcess
     from leadline.tasks.learn import Learned
     from leadline.tasks.propose import Outlook, Pick
 
@@ -77,14 +74,6 @@ def calculation_of(
         fingerprint=fingerprint,
         campaign=campaign,
     )
-
-
-def checkpoint_of(model: GaussianProcess) -> bytes:
-    """Return the content of the file that a model is saved to."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.npz"
-        model.save(path)
-        return path.read_bytes()
 
 
 def surrogate_record(
@@ -174,7 +163,7 @@ def kept_model(
     """Keep the model of a round, and return its record; its file stands before it."""
     if learned is None:
         return None
-    checkpoint = store.artefacts.put(checkpoint_of(learned.model), NPZ)
+    checkpoint = store.artefacts.put(learned.model.to_npz(), NPZ)
     return surrogate_record(campaign, number, learned, checkpoint)
 
 

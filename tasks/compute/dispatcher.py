@@ -73,7 +73,7 @@ class Dispatcher:
         roster: Roster | None = None,
         queue: BatchQueue | None = None,
     ) -> None:
-        self._client, self._roster, self._queue = client, roster, queue
+        self._client, self.roster, self._queue = client, roster, queue
 
     @contextmanager
     def run(
@@ -108,12 +108,12 @@ class Dispatcher:
             ``worker-error`` (configuration). After the remote ones only
             :func:`inspect` says whether the next attempt may start.
         """
-        hand = self._roster.take(need, cancelled, poll) if self._roster else None
-        if self._roster and hand is None:
+        hand = self.roster.take(need, cancelled, poll) if self.roster else None
+        if self.roster and hand is None:
             yield _failed(request, FailureKind.CANCELLED, "stopped", "it was stopped in the queue")
             return
-        if self._roster and hand:
-            request = replace(request, asked=need.asked(hand.resources, self._roster.full))
+        if self.roster and hand:
+            request = replace(request, asked=need.asked(hand.resources, self.roster.full))
         future = self._client.submit(
             run_calculation,
             request.to_plain(),
@@ -126,8 +126,8 @@ class Dispatcher:
             try:
                 result = self._end(future, request, cancelled, poll, hand)
             finally:
-                if self._roster and hand:
-                    self._roster.give_back(hand)
+                if self.roster and hand:
+                    self.roster.give_back(hand)
             yield self._caused(request, result, hand, cancelled)
         finally:
             future.release()
@@ -160,7 +160,7 @@ class Dispatcher:
             if cancelled():
                 return _stopped(future, request, done)
             # A task whose only worker left before it began would wait for it for ever.
-            if self._roster and hand and not self._roster.has(hand):
+            if self.roster and hand and not self.roster.has(hand):
                 gone_since = min(gone_since, time.monotonic())
                 if time.monotonic() - gone_since > GONE_SECONDS:
                     future.cancel()

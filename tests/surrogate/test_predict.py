@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,12 @@ import pytest
 from leadline.surrogate.fitting import Hyperparameters
 from leadline.surrogate.model import GaussianProcess, ModelSettings
 from leadline.surrogate.predict import Predictor
+from leadline.surrogate.torch_predict import TorchPredictor
+
+Makes = Callable[[GaussianProcess], Predictor | TorchPredictor]
+each_predictor = pytest.mark.parametrize(
+    "made", [Predictor, partial(TorchPredictor, device="cpu")], ids=["numpy", "torch"]
+)
 
 
 def model(n: int = 80, noise: float = 1e-6, nu: float = 2.5, scale: float = 3.0) -> GaussianProcess:
@@ -28,28 +36,31 @@ def pool(n: int = 1000) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     return np.random.default_rng(1).normal(size=(n, 5)).astype(np.float32)
 
 
+@each_predictor
 @pytest.mark.parametrize("nu", [0.5, 1.5, 2.5])
 @pytest.mark.parametrize("noise", [1e-6, 1e-2])
-def test_blocks_predict_what_the_model_predicts(nu: float, noise: float) -> None:
+def test_blocks_predict_what_the_model_predicts(made: Makes, nu: float, noise: float) -> None:
     process = model(noise=noise, nu=nu)
-    mean, sd = Predictor(process).predict_blocks(pool(), block=300)
+    mean, sd = made(process).predict_blocks(pool(), block=300)
     expected_mean, expected_sd = process.predict(pool())
     np.testing.assert_allclose(mean, expected_mean, atol=1e-8)
     np.testing.assert_allclose(sd, expected_sd, atol=1e-8)
 
 
-def test_the_deviation_at_and_beside_training_points_keeps_its_digits() -> None:
+@each_predictor
+def test_the_deviation_at_and_beside_training_points_keeps_its_digits(made: Makes) -> None:
     process = model()
     points = np.vstack([process.X, process.X + 1e-4])
-    _, sd = Predictor(process).predict_blocks(points)
+    _, sd = made(process).predict_blocks(points)
     _, expected = process.predict(points)
     assert expected.max() < 0.01 * process.y.std()
     np.testing.assert_allclose(sd, expected, atol=1e-6 * process.y.std())
 
 
+@each_predictor
 @pytest.mark.parametrize("block", [1, 7, 1000, 5000])
-def test_the_size_of_the_block_does_not_change_the_numbers(block: int) -> None:
-    predictor = Predictor(model())
+def test_the_size_of_the_block_does_not_change_the_numbers(made: Makes, block: int) -> None:
+    predictor = made(model())
     for one, other in zip(
         predictor.predict_blocks(pool(200), block), predictor.predict_blocks(pool(200)), strict=True
     ):
@@ -69,6 +80,7 @@ def test_a_memory_map_is_read_block_by_block(tmp_path: Path) -> None:
     assert peak < results + 8 * 256 * 80 * 12
 
 
-def test_an_empty_pool_has_empty_predictions() -> None:
-    mean, sd = Predictor(model()).predict_blocks(pool(0))
+@each_predictor
+def test_an_empty_pool_has_empty_predictions(made: Makes) -> None:
+    mean, sd = made(model()).predict_blocks(pool(0))
     assert mean.shape == sd.shape == (0,)
