@@ -152,6 +152,7 @@ class Stage(Layout):
         self.runs += 1
         arguments = ["run", str(self.file), *options]
         log = self.folder / f"driver-{self.runs}.log"
+        log.touch()  # a driver may be ended before it opens it
         if cold or self.nursery is None or self.runs in self.cold:
             self.note(f"driver {self.runs} starts, cold")
             driver = cold_start(arguments, self.folder, log, self.environment)
