@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from importlib.util import find_spec
@@ -32,7 +31,7 @@ from leadline.tasks.engines.abinit_settings import AbinitSettings
 from leadline.tasks.engines.engine import Engine, Knob, PhysicsRemedy
 from leadline.tasks.engines.ladder import rung
 from leadline.tasks.engines.moments import starting_moments
-from leadline.tasks.engines.program import command_line, run_program
+from leadline.tasks.engines.program import asked, command_line, run_program
 from leadline.tasks.engines.program_end import last_numbers, tail, text_of
 from leadline.tasks.engines.pseudopotentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.psp8 import read_psp8
@@ -200,9 +199,7 @@ def _version_of(command: str) -> str:
             f"the program {words[0]} of ABINIT is not found; install it (Debian: abinit), or set "
             "engines.abinit.command in the machine profile"
         )
-    answer = subprocess.run(
-        [*words, "--version"], capture_output=True, text=True, timeout=60, check=False
-    )
+    answer = asked([*words, "--version"])
     version = answer.stdout.strip()
     if answer.returncode or not version[:1].isdigit():
         raise ConfigurationError(

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -35,7 +34,12 @@ from leadline.tasks.engines.cp2k_settings import Cp2kSettings
 from leadline.tasks.engines.engine import Engine, PhysicsRemedy
 from leadline.tasks.engines.ladder import rung
 from leadline.tasks.engines.moments import starting_moments
-from leadline.tasks.engines.program import BrokenOutputError, command_line, run_program
+from leadline.tasks.engines.program import (
+    BrokenOutputError,
+    asked,
+    command_line,
+    run_program,
+)
 from leadline.tasks.engines.program_end import (
     by_error,
     by_exit,
@@ -213,9 +217,7 @@ def _version_of(command: str) -> str:
             f"the program {words[0]} of CP2K is not found; install it (Debian: cp2k), or set "
             "engines.cp2k.command in the machine profile"
         )
-    answer = subprocess.run(
-        [*words, "--version"], capture_output=True, text=True, timeout=60, check=False
-    )
+    answer = asked([*words, "--version"])
     match = re.search(r"CP2K version (\S+)", answer.stdout)
     if match is None:
         raise ConfigurationError(

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from functools import lru_cache, partial
@@ -26,7 +25,7 @@ from leadline.tasks.engines.espresso_remedies import ladders, physics_remedy
 from leadline.tasks.engines.espresso_run import PwProfile, numbers_in, pw_calculator
 from leadline.tasks.engines.espresso_settings import EspressoSettings, Value
 from leadline.tasks.engines.ladder import rung
-from leadline.tasks.engines.program import command_line
+from leadline.tasks.engines.program import asked, command_line
 from leadline.tasks.engines.pseudopotentials import refuse_lacking, refuse_missing, refuse_mixtures
 from leadline.tasks.engines.upf import Pseudopotential, read_upf
 from leadline.tasks.errors import ConfigurationError
@@ -254,9 +253,7 @@ def _version_of(command: str) -> str:
             "machine profile"
         )
     with tempfile.TemporaryDirectory() as folder:
-        answer = subprocess.run(
-            words, cwd=folder, input="\n", capture_output=True, text=True, timeout=60, check=False
-        )
+        answer = asked(words, "\n", folder)
     match = re.search(r"Program PWSCF\s+v\.(\S+)", answer.stdout)
     if match is None:
         raise ConfigurationError(

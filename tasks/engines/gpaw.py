@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -23,7 +22,12 @@ from leadline.tasks.engines.engine import Engine, Knob, PhysicsRemedy
 from leadline.tasks.engines.gpaw_settings import GpawSettings
 from leadline.tasks.engines.ladder import rung
 from leadline.tasks.engines.moments import starting_moments
-from leadline.tasks.engines.program import BrokenOutputError, command_line, run_program
+from leadline.tasks.engines.program import (
+    BrokenOutputError,
+    asked,
+    command_line,
+    run_program,
+)
 from leadline.tasks.engines.program_end import (
     PHRASES,
     by_error,
@@ -272,15 +276,12 @@ def _hash(paths: list[Path]) -> str:
 def _installation(python: str | None) -> tuple[str, ...]:
     """Return the version of a Python's GPAW, and the folders of its data sets."""
     try:
-        asked = subprocess.run(
+        answer = asked(
             [*shlex.split(python or sys.executable), "-c", ASK],
-            env={**os.environ, "GPAW_MPI_BACKEND": "serial"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
+            environment={"GPAW_MPI_BACKEND": "serial"},
         )
-        return tuple(json.loads(asked.stdout.splitlines()[-1]))
+        answer.check_returncode()
+        return tuple(json.loads(answer.stdout.splitlines()[-1]))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         said = tail(getattr(error, "stderr", None) or str(error), 1)
         raise ConfigurationError(

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -21,7 +20,7 @@ from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.engines import vasp_failures
 from leadline.tasks.engines.engine import Engine, Knob, PhysicsRemedy
 from leadline.tasks.engines.potcar import Potcar, potcar_path, read_potcar
-from leadline.tasks.engines.program import command_line
+from leadline.tasks.engines.program import asked, command_line
 from leadline.tasks.engines.program_end import text_of
 from leadline.tasks.engines.single_point import SinglePoints
 from leadline.tasks.engines.vasp_input import (
@@ -224,10 +223,7 @@ def _version_of(command: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         # VASP prints its version once it has found an INCAR, and ends for want of the rest.
         (Path(folder) / "INCAR").write_text("SYSTEM = version\n")
-        said = subprocess.run(
-            words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=120, check=False,
-        )  # fmt: skip
+        said = asked(words, directory=folder)
         text = said.stdout + text_of(Path(folder) / "OUTCAR")
     match = re.search(r"\bvasp\.(\d+\.\d+(?:\.\d+)*)", text)
     if match is None:
