@@ -237,11 +237,14 @@ class Stage(Layout):
 
     @property
     def is_over(self) -> bool:
-        """Whether the campaign has said that it stopped."""
+        """Whether the campaign has said that it stopped, and its last driver has left it."""
         if not self.has_store:
             return False
         with self.opened() as store:
-            return any(each.state is CampaignState.STOPPED for each in store.campaigns())
+            return any(
+                each.state is CampaignState.STOPPED and each.owner is None
+                for each in store.campaigns()
+            )
 
     def holder(self) -> int | None:
         """Return the process that holds the store, or the campaign, for writing."""
