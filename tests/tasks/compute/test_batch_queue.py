@@ -221,10 +221,10 @@ HELD = {
     ),
     "sge": (
         "qstat",
-        by_option("-j", "error reason    1:          no folder /home/me", "\n".join(
+        by_option("-j", "error reason    1:          no folder /nowhere", "\n".join(
             [SGE.format(17, "Eqw"), SGE.format(18, "qw"), SGE.format(19, "r")]
         )),
-        "no folder /home/me",
+        "no folder /nowhere",
     ),
     "lsf": (
         "bjobs",

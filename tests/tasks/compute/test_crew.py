@@ -129,7 +129,7 @@ def working(pbs: Pbs, tmp_path: Path, pool: ThreadPoolExecutor) -> Iterator[Work
         yield it
 
 
-def until(true: Callable[[], object], seconds: float = 10) -> None:
+def until(true: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
