@@ -181,25 +181,24 @@ class AcquisitionSpec(Section):
         return self
 
 
-class WalltimeSizing(Section):
-    """How the walltime of batch jobs follows what is predicted."""
-
+class _Sizing(Section):
     margin: float = Field(default=1.5, ge=1, le=100, description="factor on the prediction")
     after: int = Field(
         default=5, ge=1, description="finished calculations from which a prediction is trusted"
     )
+
+
+class WalltimeSizing(_Sizing):
+    """How the walltime of batch jobs follows what is predicted."""
+
     least: Seconds = Field(
         default=600.0, ge=1, description="seconds that a calculation is given at least"
     )
 
 
-class MemorySizing(Section):
+class MemorySizing(_Sizing):
     """How the memory of batch jobs follows what is predicted."""
 
-    margin: float = Field(default=1.5, ge=1, le=100, description="factor on the prediction")
-    after: int = Field(
-        default=5, ge=1, description="finished calculations from which a prediction is trusted"
-    )
     least: Bytes = Field(
         default=1e9, ge=1e6, description="bytes that a calculation is given at least"
     )
