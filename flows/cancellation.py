@@ -18,9 +18,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import temporary_settings
 
-from leadline.flows.beside import beside
 from leadline.flows.prefect_trouble import IMPATIENT
 from leadline.flows.watching import Watcher
+from leadline.tasks.beside import beside
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

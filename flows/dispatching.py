@@ -10,10 +10,10 @@ from threading import Condition, Event
 
 from prefect.futures import PrefectFuture
 
-from leadline.flows.beside import beside
 from leadline.flows.limits import RunLimits
 from leadline.flows.steps import calculation_task
 from leadline.flows.watching import Watcher
+from leadline.tasks.beside import beside
 from leadline.tasks.calculate import Desk, Outcome
 from leadline.tasks.errors import ComputeError
 from leadline.tasks.store.records import Calculation

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from leadline.flows.beside import beside
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.store_of import URI, open_for, store_folder
+from leadline.tasks.beside import beside
 from leadline.tasks.errors import LeaseError, StoreError
 from leadline.tasks.store.lock import refuse_where_held
 from leadline.tasks.store.store import Store

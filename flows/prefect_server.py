@@ -24,7 +24,6 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from leadline.flows.beside import beside
 from leadline.flows.console_logging import quiet_senders
 from leadline.flows.loopback_server import HOST
 from leadline.flows.prefect_trouble import (
@@ -36,6 +35,7 @@ from leadline.flows.prefect_trouble import (
 )
 from leadline.flows.process_settings import defaults, no_proxy, process_settings
 from leadline.flows.server_register import Lobby
+from leadline.tasks.beside import beside
 from leadline.tasks.compute.processes import host
 from leadline.tasks.errors import PrefectServerError
 

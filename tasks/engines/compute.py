@@ -52,7 +52,8 @@ def compute(request: Request, directory: Path) -> Result:
     start, began, cpu = time.time(), time.monotonic(), _cpu()
     raw, trail = directory / RAW, Trail(directory)
     raw.mkdir(parents=True, exist_ok=True)
-    with MemoryWatch(directory / MEMORY) as memory:
+    memory = MemoryWatch(directory / MEMORY)
+    with memory.on():
         found, versions, failure = _attempt(request, raw, trail, began)
     wall = time.monotonic() - began
     return Result(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
-from types import TracebackType
+from threading import Event
 
 import psutil
+
+from leadline.tasks.beside import beside
 
 FIRST_LOOK, SLOWER, LONGEST = 0.2, 1.5, 10.0
 """Seconds between two looks: short at first, for short calculations, then ever longer."""
@@ -29,29 +31,22 @@ class MemoryWatch:
         self.peak = 0
         """Bytes, known when the watch ends."""
         self._file = file
-        self._over = Event()
-        self._thread = Thread(target=self._look, name="memory-watch", daemon=True)
 
-    def __enter__(self) -> MemoryWatch:
-        self._thread.start()
-        return self
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Watch while the block runs."""
+        try:
+            with beside("memory-watch", self._look):
+                yield
+        finally:
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
+            for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+                self.peak = max(self.peak, resource.getrusage(whose).ru_maxrss * KIBIBYTE)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-        with suppress(OSError):
-            self._file.unlink(missing_ok=True)
-        for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-            self.peak = max(self.peak, resource.getrusage(whose).ru_maxrss * KIBIBYTE)
-
-    def _look(self) -> None:
+    def _look(self, over: Event) -> None:
         pause, me = FIRST_LOOK, psutil.Process()
-        while not self._over.wait(pause):
+        while not over.wait(pause):
             pause = min(SLOWER * pause, LONGEST)
             now = _resident(me)
             if now > self.peak:

@@ -27,7 +27,7 @@ from leadline.tasks.engines.vasp_failures import (
     custodian_errors,
 )
 from leadline.tasks.engines.vasp_input import VaspInput
-from leadline.tasks.engines.vasp_stop import Stop, refuse_stopped
+from leadline.tasks.engines.vasp_stop import refuse_stopped, stopped_in_time
 
 if TYPE_CHECKING:  # pymatgen's parser takes a second to load
     from pymatgen.io.vasp.outputs import Vasprun
@@ -76,11 +76,11 @@ class VaspRuns:
             (self.directory / name).unlink(missing_ok=True)
         self.given.write(self.directory, atoms)
         try:
-            with Stop(self.directory, self.seconds()) as stop:
+            with stopped_in_time(self.directory, self.seconds()) as asked:
                 run_program(shlex.split(self.command), self.directory, OUTPUT, ERRORS, self.threads)
         finally:
             (self.directory / "POTCAR").unlink(missing_ok=True)
-        refuse_stopped(self.directory, OUTPUT, OUTCAR, asked=stop.asked)
+        refuse_stopped(self.directory, OUTPUT, OUTCAR, asked=asked.is_set())
         return read_results(self.directory, self.given.order, bands=self.bands)
 
 

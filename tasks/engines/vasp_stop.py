@@ -6,11 +6,12 @@ SCF steps than were allowed, as after convergence.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
-from types import TracebackType
+from threading import Event
 
+from leadline.tasks.beside import beside
 from leadline.tasks.engines.program_end import text_of
 
 STOPCAR = "STOPCAR"
@@ -27,8 +28,9 @@ class StoppedError(Exception):
     """VASP ended before its SCF converged, because it was asked to."""
 
 
-class Stop:
-    """Asks the run in a folder to end once its time is up.
+@contextmanager
+def stopped_in_time(directory: Path, seconds: float | None) -> Iterator[Event]:
+    """Ask the run in a folder to end once its time is up; give what is set when it was asked.
 
     Parameters
     ----------
@@ -37,34 +39,22 @@ class Stop:
     seconds
         From now; None is never.
     """
+    file, asked = directory / STOPCAR, Event()
 
-    def __init__(self, directory: Path, seconds: float | None) -> None:
-        self.asked = False
-        """Whether VASP was asked to end."""
-        self._file, self._seconds, self._over = directory / STOPCAR, seconds, Event()
-        self._thread = Thread(target=self._watch, name="vasp-stop", daemon=True)
-
-    def __enter__(self) -> Stop:
-        self._file.unlink(missing_ok=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-        self._file.unlink(missing_ok=True)
-
-    def _watch(self) -> None:
-        pause = self._seconds
-        while not self._over.wait(pause):
-            self.asked, pause = True, AGAIN
+    def watch(over: Event) -> None:
+        pause = seconds
+        while not over.wait(pause):
+            asked.set()
+            pause = AGAIN
             with suppress(OSError):
-                self._file.write_text(ABORT)
+                file.write_text(ABORT)
+
+    file.unlink(missing_ok=True)
+    try:
+        with beside("vasp-stop", watch):
+            yield asked
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def refuse_stopped(directory: Path, output: str, outcar: str, *, asked: bool) -> None:
