@@ -307,24 +307,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         learning = learning_place(parts.learns_on, root, watch.note, lambda: watch.stop_now)
         chosen, reason = parts.descriptor(file)
         pool, _ = pool_features(file, chosen, folder / "features")
-        limit = spec.compute.time_limit
-        desk = Desk(
-            store=store,
-            dispatcher=cluster.dispatcher,
-            engine=parts.engine,
-            recipe=parts.recipe,
-            root=root,
-            owner=owner,
-            campaign=spec.name,
-            cuts=spec.compute.cuts,
-            time_limit=None if limit is None else limit * 3600,
-            keep=spec.compute.keep,
-            judge=Judge(store) if parts.recipe.relaxes_cell else None,
-            remedies=spec.remedies.physics,
-            rules=parts.rules,
-            prerelaxer=parts.prerelaxer,
-        )
-        desk.estimates.note_all(parts.measured(store, desk.sizes))
+        desk = _desk(parts, store, cluster, owner)
         built = {**file.report.to_plain(), "descriptor": reason}
         store.log(spec.name, "pool.built", file.sha256, built)
         yield Bench(
@@ -342,3 +325,27 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
             learns_on=parts.learns_on,
             place=stack.enter_context(learning),
         )
+
+
+def _desk(parts: Parts, store: Store, cluster: Cluster, owner: str) -> Desk:
+    """Return the desk of a campaign, which knows what calculations like its own took."""
+    spec = parts.spec
+    limit = spec.compute.time_limit
+    desk = Desk(
+        store=store,
+        dispatcher=cluster.dispatcher,
+        engine=parts.engine,
+        recipe=parts.recipe,
+        root=parts.root,
+        owner=owner,
+        campaign=spec.name,
+        cuts=spec.compute.cuts,
+        time_limit=None if limit is None else limit * 3600,
+        keep=spec.compute.keep,
+        judge=Judge(store) if parts.recipe.relaxes_cell else None,
+        remedies=spec.remedies.physics,
+        rules=parts.rules,
+        prerelaxer=parts.prerelaxer,
+    )
+    desk.estimates.note_all(parts.measured(store, desk.sizes))
+    return desk
