@@ -189,9 +189,9 @@ def test_what_is_named_and_not_computed_is_computed_when_the_file_says_so_and_sh
         first, remedies = read(opened)
         assert done_once(opened, remedies)
         second = CampaignReader.of(opened, "other")
-    for each in remedies:
-        assert each.structure not in first.book.answers
-        assert second.book.answers.by_structure[each.structure].calculation == each.id
+        for each in remedies:
+            assert each.structure not in first.book.answers
+            assert second.book.answers.by_structure[each.structure].calculation == each.id
 
 
 def test_a_remedy_that_fails_too_is_set_aside_and_the_campaign_ends(
