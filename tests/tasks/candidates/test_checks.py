@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.data import covalent_radii
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
@@ -44,6 +44,7 @@ def test_no_ideal_perovskite_of_the_backtest_is_dropped() -> None:
 @given(fraction=st.floats(0.0, 1.0))
 @settings(deadline=None, max_examples=30)
 def test_atoms_are_too_close_below_the_factor_and_not_above(fraction: float) -> None:
+    assume(abs(fraction - 0.6) > 1e-9)  # coordinates are rounded at the limit itself
     bond = covalent_radii[29] + covalent_radii[79]
     distance = max(fraction, 0.01) * bond
     structure = Structure(Lattice.cubic(8), ["Cu", "Au"], [[0.9, 0, 0], [0.9 + distance / 8, 0, 0]])
