@@ -14,6 +14,7 @@ from rich.table import Table
 from leadline.flows.backtest import BacktestPlan, run_backtest
 from leadline.flows.backtest_data import BacktestData, backtest_data
 from leadline.flows.bench import Parts, parts_of
+from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_file import file_digest, read_spec
 from leadline.flows.store_of import store_folder
 from leadline.flows.writing import write_whole
@@ -32,15 +33,29 @@ def backtest_file(file: Path, changes: Sequence[str], seeds: int, out: Path | No
     SpecError
         If the file's engine is not ``replay``: there is no finished data set.
     """
-    parts = parts_of(read_spec(file, changes, os.environ))
+    spec = read_spec(file, changes, os.environ)
+    return summary_table(run_backtest_of(spec, seeds, out, file_digest(file), changes))
+
+
+def run_backtest_of(
+    spec: CampaignSpec, seeds: int, out: Path | None, sha256: str, changes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Run the backtest of a campaign, write it to ``out`` where that is given, and return it.
+
+    ``sha256`` and ``changes`` say where the campaign comes from, for who reads the result.
+
+    Raises
+    ------
+    SpecError
+        If the engine is not ``replay``: there is no finished data set.
+    """
+    parts = parts_of(spec)
     data, plan = data_of(parts), plan_of(parts)
-    result = run_backtest(
-        data, plan, range(seeds), spec_sha256=file_digest(file), journal=_journal(out)
-    )
+    result = run_backtest(data, plan, range(seeds), spec_sha256=sha256, journal=_journal(out))
     result["spec"]["changes"] = list(changes)
     if out is not None:
         write_whole(out, json.dumps(result, allow_nan=False))
-    return summary_table(result)
+    return result
 
 
 def data_of(parts: Parts) -> BacktestData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from leadline.tasks.compute.right_sizing import RightSizing, Rule
 from leadline.tasks.drivers import owners_of_runs
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.engines.table import engine
-from leadline.tasks.errors import ConfigurationError, SpecError
+from leadline.tasks.errors import ConfigurationError, SpecError, StoreLockedError
 from leadline.tasks.judge import Judge
 from leadline.tasks.learn import LearnSettings, Place
 from leadline.tasks.needs import Sizes, measured_in
@@ -53,6 +54,8 @@ from leadline.tasks.store.patience import Patience
 from leadline.tasks.store.store import Store
 from leadline.tasks.viewing import problem_of
 
+TURN_POLL = 2.0
+"""Seconds between two looks at whether an embedded store is free."""
 SAMPLE = 500
 """Candidates that an automatic choice of descriptor looks at."""
 
@@ -280,6 +283,26 @@ def _learning_profile(name: str | None) -> Profile | None:
     return profile
 
 
+def _in_turn(spec: CampaignSpec, watch: Watcher, patience: Patience) -> Store:
+    """Open the store; wait while a process that does not drive this campaign writes to it.
+
+    So a run that is due with another campaign's, or with `reconcile`, is not lost.
+    """
+    told = False
+    while True:
+        try:
+            return open_for(spec.store, patience=patience)
+        except StoreLockedError as error:
+            with open_for(spec.store, write=False) as beside:
+                beside.refuse_driven(spec.name)
+            if watch.stop_requested:
+                raise
+            if not told:
+                watch.note(f"waits for its turn: {error}")
+            told = True
+        time.sleep(TURN_POLL)
+
+
 @contextmanager
 def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
     """Open everything that a campaign works with; refuse before anything is spent."""
@@ -287,7 +310,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
     folder = store_folder()
     with ExitStack() as stack:
         patience = Patience(spec.store.patience * 3600, watch.note, lambda: watch.stop_now)
-        store = stack.enter_context(open_for(spec.store, patience=patience))
+        store = stack.enter_context(_in_turn(spec, watch, patience))
         parts.check_engines(parts.elements)
         file = parts.built(folder)
         parts.check_engines(frozenset(file.elements))

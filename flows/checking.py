@@ -29,13 +29,8 @@ def check_campaign(spec: CampaignSpec, *, try_one: bool, say: Say) -> bool:
         True if it can run; what fails is said with what to do about it.
     """
     found = Findings(say)
-    say(f"Campaign {spec.name}")
-    found.fine("file", "every key is known and every value allowed")
-    try:
-        parts = parts_of(spec)
-        found.fine("profile", _profile_words(parts))
-    except LeadlineError as error:
-        found.bad("profile", error)
+    parts = _parts(found, spec)
+    if parts is None:
         return False
     file = _candidates(found, parts)
     _engine(found, parts, file)
@@ -44,6 +39,33 @@ def check_campaign(spec: CampaignSpec, *, try_one: bool, say: Say) -> bool:
     _learning(found, parts.learns_on, parts.root, try_one=try_one)
     say("It can run." if found.good else "It cannot run yet.")
     return found.good
+
+
+def check_without_store(spec: CampaignSpec, say: Say) -> bool:
+    """Check keys, profile and engine alone, in the same words: beside campaigns that work.
+
+    Returns
+    -------
+    bool
+        True if nothing was found that is wrong.
+    """
+    found = Findings(say)
+    parts = _parts(found, spec)
+    if parts is not None:
+        _engine(found, parts, None)
+    return found.good
+
+
+def _parts(found: Findings, spec: CampaignSpec) -> Parts | None:
+    found.say(f"Campaign {spec.name}")
+    found.fine("file", "every key is known and every value allowed")
+    try:
+        parts = parts_of(spec)
+    except LeadlineError as error:
+        found.bad("profile", error)
+        return None
+    found.fine("profile", _profile_words(parts))
+    return parts
 
 
 def _profile_words(parts: Parts) -> str:

@@ -35,6 +35,27 @@ StoreFolder = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--store", metavar="DIR", help="Folder of the embedded store [.leadline]."),
 ]
+Calculations = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Calculations that one run may start; then it rests."),
+]
+WallHours = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="Hours that one run may take; then it rests."),
+]
+NodeHours = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="Node-hours that one run may spend; then it rests."),
+]
+Files = Annotated[list[Path], typer.Argument(help="Campaign files (YAML).", show_default=False)]
+CronLine = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--cron", metavar="LINE", help='When runs begin, e.g. "0 2 * * *".'),
+]
+Interval = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--every", metavar="TIME", help='Time from one run to the next, e.g. "6 h".'),
+]
 Out = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--out", "-o", metavar="PATH", help="Where to write it."),
@@ -102,24 +123,66 @@ def converge(
 @app.command()
 def run(
     file: File,
-    calculations: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Calculations that this run may start; then it rests."),
-    ] = None,
-    hours: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Hours that this run may take; then it rests."),
-    ] = None,
+    calculations: Calculations = None,
+    hours: WallHours = None,
+    node_hours: NodeHours = None,
     set_: Changes = None,
     store: StoreFolder = None,
 ) -> None:
     """Start a campaign, or carry it on. Ctrl-C once rests, twice stops at once."""
     _use(store)
+    from leadline.flows.limits import RunLimits
     from leadline.flows.running import run_campaign
     from leadline.flows.spec_file import read_spec
 
     spec = read_spec(file, set_ or (), os.environ)
-    run_campaign(spec, calculations, hours)
+    run_campaign(spec, RunLimits(calculations, hours, node_hours))
+
+
+@app.command()
+def serve(
+    files: Files,
+    cron: CronLine = None,
+    every: Interval = None,
+    calculations: Calculations = None,
+    hours: WallHours = None,
+    node_hours: NodeHours = None,
+    set_: Changes = None,
+    store: StoreFolder = None,
+) -> None:
+    """Let campaigns run by themselves on this machine, on a schedule or from Prefect's page."""
+    _use(store)
+    from leadline.flows.limits import RunLimits
+    from leadline.flows.serving import serve_campaigns
+    from leadline.flows.timetable import timetable
+
+    limits = RunLimits(calculations, hours, node_hours)
+    served = serve_campaigns(files, set_ or (), timetable(cron, every), limits, _say)
+    raise typer.Exit(0 if served else 1)
+
+
+@app.command()
+def deploy(
+    files: Files,
+    pool: Annotated[str, typer.Option(help="Work pool whose workers run them.")],
+    cron: CronLine = None,
+    every: Interval = None,
+    calculations: Calculations = None,
+    hours: WallHours = None,
+    node_hours: NodeHours = None,
+    set_: Changes = None,
+    store: StoreFolder = None,
+) -> None:
+    """Register campaigns for the workers of a Prefect work pool."""
+    _use(store)
+    from leadline.flows.console_logging import quiet_prefect
+    from leadline.flows.limits import RunLimits
+    from leadline.flows.serving import deploy_campaigns
+    from leadline.flows.timetable import timetable
+
+    limits = RunLimits(calculations, hours, node_hours)
+    with quiet_prefect():
+        deploy_campaigns(files, set_ or (), timetable(cron, every), limits, pool, _say)
 
 
 @app.command()
@@ -315,6 +378,11 @@ def _imports(frame: FrameType | None) -> bool:
     while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
     return frame is not None
+
+
+def _say(line: str) -> None:
+    """Print at once: whoever reads a pipe of a command that goes on for days reads along."""
+    print(line, flush=True)
 
 
 def _use(store: Path | None) -> None:

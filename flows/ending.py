@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadline.flows.summary import CampaignSummary, FoundPhase
+from leadline.flows.summary import CampaignSummary, FoundPhase, RunEnd
 from leadline.surrogate.chance import expected_random_draws
 from leadline.surrogate.stopping import Verdict
 from leadline.tasks.answers import Answer
@@ -51,6 +51,7 @@ def summary_of(
     pool: int,
     waiting: dict[str, str],
     problem: Problem,
+    end: RunEnd,
 ) -> CampaignSummary:
     """Return what a run came to."""
     found = found_phases(assessment, book)
@@ -69,6 +70,7 @@ def summary_of(
         waiting=waiting,
         verdict={"stop": verdict.stop, "rule": verdict.rule, "evidence": dict(verdict.evidence)},
         nothing_found="" if found else why_nothing(assessment, book, problem),
+        end=end,
     )
 
 

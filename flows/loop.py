@@ -22,7 +22,7 @@ from leadline.flows.pace import Pace
 from leadline.flows.queueing import Queue
 from leadline.flows.snapshot import snapshot
 from leadline.flows.steps import Steps
-from leadline.flows.summary import CampaignSummary
+from leadline.flows.summary import CampaignSummary, RunEnd
 from leadline.flows.watching import Watcher
 from leadline.surrogate.explain import without_model
 from leadline.surrogate.stopping import Progress, Verdict, verdict
@@ -30,7 +30,7 @@ from leadline.tasks.assess import Assessment, assess
 from leadline.tasks.calculate import Outcome
 from leadline.tasks.errors import ConfigurationError, LeaseError
 from leadline.tasks.learn import Learned, learn
-from leadline.tasks.ledger import Ledger
+from leadline.tasks.ledger import Ledger, node_hours
 from leadline.tasks.metrics import barren_rounds, prequential
 from leadline.tasks.notebook import Notebook
 from leadline.tasks.propose import Outlook, Pick, pool_outlook, propose, start_picks
@@ -42,6 +42,7 @@ from leadline.tasks.recording import (
 )
 from leadline.tasks.remedies import remedy_words
 from leadline.tasks.report.formatting import counted
+from leadline.tasks.store.base import now
 from leadline.tasks.store.records import (
     Calculation,
     CalculationState,
@@ -64,6 +65,7 @@ class Loop:
         self.rounds = {each.number: each for each in bench.store.rounds(self.name)}
         self.queue = Queue(bench, self.book, watcher.note)
         self.ledger, self.steps, self.pace = Ledger(), Steps(), Pace()
+        self.began = now()
         self.steady = bench.spec.compute.mode == "steady"
         self.learned: Learned | None = None
         self.outlook: Outlook | None = None
@@ -79,6 +81,7 @@ class Loop:
         limits.detaches = bench.cluster.outlives_limits
         bench.cluster.leave_when(lambda: watcher.stop_requested or limits.over)
         self.after_assessing: Callable[[], None] = lambda: None
+        limits.price = self._price_of_next
         if bench.desk.judge is not None:
             bench.desk.judge.remembers(self.book.answers)
 
@@ -197,7 +200,7 @@ class Loop:
     def end(self, verdict: Verdict) -> CampaignSummary:
         """Leave the campaign in a state that says why, and return what it came to."""
         state = CampaignState.STOPPED if verdict.stop else CampaignState.RESTING
-        rest = self.why_rest
+        rest, cut_short = self.why_rest, self.watcher.stop_now and not verdict.stop
         reason = verdict.words if verdict.stop else f"{rest[:1].upper()}{rest[1:]}."
         self._say(state, reason)
         return summary_of(
@@ -210,6 +213,7 @@ class Loop:
             pool=len(self.bench.pool),
             waiting=self.dispatching.stuck,
             problem=self.bench.problem,
+            end=RunEnd.CANCELLED if cut_short else RunEnd[state.name],
         )
 
     def show(self) -> None:
@@ -296,6 +300,8 @@ class Loop:
             self._follow()
         seconds = float(record.times.get("wall", 0.0))
         self.ledger.charge(self._account(record), seconds)
+        spent = node_hours(record, self._nodes(asked.sites if asked else 1), self.began)
+        self.limits.charge(spent)
         if outcome.state is State.DONE:
             self.pace.ended(seconds)
         if outcome.waiting or outcome.failure is not None:
@@ -371,6 +377,15 @@ class Loop:
     def _metrics(self) -> dict[str, float | None]:
         missed = self.outlook.expected_missed if self.outlook else None
         return {**prequential(self.book, self.assessment.values), "expected_missed": missed}
+
+    def _price_of_next(self) -> float:
+        """Return the node-hours that the next calculation may take; 0 while nothing is known."""
+        waiting = self.dispatching.waiting
+        asked = self.book.structures.get(waiting[0][0].structure) if waiting else None
+        return self._nodes(asked.sites if asked else 1) * self.limits.outlook() / 3600
+
+    def _nodes(self, sites: int) -> float:
+        return self.bench.profile.nodes(self.bench.spec.engine.name, sites)
 
     def _formula(self, structure: str) -> str:
         record = self.book.structures.get(structure)

@@ -12,13 +12,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+from pydantic import Field
 
 from leadline.flows.crashed_runs import crashed_runs
 from leadline.flows.prefect_server import prefect_server
+from leadline.flows.run_parameters import explained
 from leadline.flows.server_register import Lobby
 from leadline.flows.store_of import open_for, store_folder
 from leadline.tasks.compute.processes import host
@@ -42,8 +45,18 @@ from leadline.tasks.viewing import known_campaign
 Say = Callable[[str], object]
 
 
+CampaignName = Annotated[
+    str | None, Field(description="the campaign to look at; all of the store without it")
+]
+Gone = Annotated[
+    str | None,
+    Field(description="host that you know to be gone: what ran there is cut, and runs again"),
+]
+
+
 @flow(name="reconcile", retries=0, persist_result=False)
-def reconcile(name: str | None = None, gone: str | None = None) -> int:
+@explained
+def reconcile(name: CampaignName = None, gone: Gone = None) -> int:
     """Settle what a crash left behind.
 
     Parameters

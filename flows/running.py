@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from prefect.exceptions import CancelledRun
 from rich.console import Console
 from rich.table import Table
 
@@ -21,9 +22,8 @@ from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.errors import PrefectServerError, StoreError
 
 
-def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | None) -> None:
+def run_campaign(spec: CampaignSpec, limits: RunLimits) -> None:
     """Run a campaign with a live display, and print what it came to."""
-    RunLimits(calculations, hours)  # refused before anything is started
     refuse_second_driver(spec)
     with prefect_server(meanwhile=_import_campaign) as server:
         from leadline.flows.campaign import campaign
@@ -31,7 +31,9 @@ def run_campaign(spec: CampaignSpec, calculations: int | None, hours: float | No
         with ProgressDisplay() as display, _shown_on(display):
             display.note(server.words)
             summary = _whatever_prefect_makes_of_it(
-                lambda: campaign(spec, calculations, hours), display, server
+                lambda: campaign(spec, limits.calculations, limits.hours, limits.node_hours),
+                display,
+                server,
             )
     print_summary(summary, str(_report(spec)))
 
@@ -46,6 +48,8 @@ def _whatever_prefect_makes_of_it(
         return run()
     except Exception as error:
         ended, cause = SUMMARY.get(), ERROR.get()
+        if ended is not None and isinstance(error, CancelledRun):
+            return ended
         if cause is not None and cause is not error:
             raise cause from None
         if cause is not None or isinstance(error, LeadlineError):

@@ -13,18 +13,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from leadline.flows import spec_form
+from leadline.flows.spec_compute import ComputeSpec
 from leadline.flows.spec_objective import HullObjective, Objective
 from leadline.flows.spec_section import Section
 from leadline.surrogate.errors import SurrogateError
 from leadline.tasks.errors import SpecError
-from leadline.tasks.quantities import Bytes, Hours, Seconds
+from leadline.tasks.quantities import Hours
 from leadline.tasks.recipes.recipe_settings import CheapEngine
 from leadline.tasks.remedies import Use
 from leadline.tasks.settings import Named, unkeepable
 
 FORMAT = 1
 
-PROFILE = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 REFUSED = "refused_settings"
 """Type of the error that holds what a table refused: a line for each key."""
@@ -45,7 +46,10 @@ def _accepted(look_up: Callable[[], object], section: str, under: str = "") -> N
 class SourceSpec(Named):
     """A source of candidates and its settings."""
 
-    source: str = Field(description="orderings, prototypes, files, dataset, or an installed one")
+    source: str = Field(
+        description="orderings, prototypes, files, dataset, or an installed one",
+        json_schema_extra=spec_form.sources,
+    )
 
     @model_validator(mode="after")
     def _settings_hold(self) -> SourceSpec:
@@ -58,7 +62,10 @@ class SourceSpec(Named):
 class EngineSpec(Named):
     """The engine that computes structures, and its settings."""
 
-    name: str = Field(description="emt, espresso, replay, or an installed one")
+    name: str = Field(
+        description="emt, espresso, replay, or an installed one",
+        json_schema_extra=spec_form.engines,
+    )
 
     @model_validator(mode="after")
     def _settings_hold(self) -> EngineSpec:
@@ -71,7 +78,11 @@ class EngineSpec(Named):
 class RecipeSpec(Named):
     """What is computed with the engine, and to what tolerance."""
 
-    name: str = Field(default="static", description="static, relax, or another by its name")
+    name: str = Field(
+        default="static",
+        description="static, relax, or another by its name",
+        json_schema_extra=spec_form.recipes,
+    )
 
     @model_validator(mode="after")
     def _settings_hold(self) -> RecipeSpec:
@@ -140,7 +151,9 @@ class SurrogateSpec(Section):
     """The Gaussian process and its features."""
 
     descriptor: str = Field(
-        default="auto", description="auto, composition, soap, pair-correlations, or installed"
+        default="auto",
+        description="auto, composition, soap, pair-correlations, or installed",
+        json_schema_extra=spec_form.descriptors,
     )
     noise_floor: float = Field(
         default=1e-6, gt=0, le=1, description="least noise variance, in variances of the target"
@@ -159,7 +172,11 @@ class SurrogateSpec(Section):
 class AcquisitionSpec(Section):
     """Which candidates are worth a calculation."""
 
-    name: str = Field(default="auto", description="auto picks by the objective")
+    name: str = Field(
+        default="auto",
+        description="auto picks by the objective",
+        json_schema_extra=spec_form.acquisitions,
+    )
     batch: int = Field(default=10, ge=1, le=1000, description="picks of a round")
     uncertainty_share: float = Field(
         default=0.05, ge=0, le=1, description="share of picks by uncertainty alone"
@@ -179,70 +196,6 @@ class AcquisitionSpec(Section):
                 f"found uncertainty_share + random_share = {shares:g}; allowed: at most 1"
             )
         return self
-
-
-class _Sizing(Section):
-    margin: float = Field(default=1.5, ge=1, le=100, description="factor on the prediction")
-    after: int = Field(
-        default=5, ge=1, description="finished calculations from which a prediction is trusted"
-    )
-
-
-class WalltimeSizing(_Sizing):
-    """How the walltime of batch jobs follows what is predicted."""
-
-    least: Seconds = Field(
-        default=600.0, ge=1, description="seconds that a calculation is given at least"
-    )
-
-
-class MemorySizing(_Sizing):
-    """How the memory of batch jobs follows what is predicted."""
-
-    least: Bytes = Field(
-        default=1e9, ge=1e6, description="bytes that a calculation is given at least"
-    )
-
-
-class RightSizingSpec(Section):
-    """What batch jobs ask for; without a part, all that the profile says of it."""
-
-    walltime: WalltimeSizing | None = Field(default=None, description="lets walltime follow")
-    memory: MemorySizing | None = Field(default=None, description="lets memory follow")
-
-
-class ComputeSpec(Section):
-    """Where calculations run; the machine itself is described by a profile."""
-
-    profile: str = Field(
-        default="local",
-        pattern=PROFILE,
-        description="name of a machine profile",
-    )
-    workers: int | None = Field(
-        default=None, ge=1, le=10_000, description="calculations at once; default: the profile's"
-    )
-    learn: str | None = Field(
-        default=None,
-        pattern=PROFILE,
-        description="machine profile on which the model is trained; default: in the driver",
-    )
-    mode: Literal["batch", "steady"] = Field(
-        default="batch", description="batch waits for a round; steady refills each free worker"
-    )
-    time_limit: Hours | None = Field(
-        default=None, gt=0, description="hours after which one calculation is ended"
-    )
-    cuts: int = Field(
-        default=3,
-        ge=1,
-        le=100,
-        description="losses in a row before a calculation waits for a person",
-    )
-    keep: Literal["all", "failed", "none"] = Field(
-        default="failed", description="raw files of which calculations stay"
-    )
-    right_sizing: RightSizingSpec = Field(default_factory=RightSizingSpec)
 
 
 class StoreSpec(Section):
@@ -315,21 +268,47 @@ class CampaignSpec(Section):
     )
     description: str = Field(default="", description="for people")
     seed: int = Field(default=0, ge=0, description="of every random choice")
-    objective: Objective = Field(default_factory=HullObjective)
-    candidates: list[SourceSpec] = Field(min_length=1)
-    checks: ChecksSpec = Field(default_factory=ChecksSpec)
+    objective: Objective = Field(
+        default_factory=HullObjective, description="what is looked for: a hull, or one property"
+    )
+    candidates: list[SourceSpec] = Field(
+        min_length=1,
+        description="sources of structures and their settings, e.g. "
+        '{"source": "orderings", "lattice": "fcc", "elements": ["Cu", "Au"], "max_atoms": 8}; '
+        + spec_form.JSON_INPUT,
+    )
+    checks: ChecksSpec = Field(
+        default_factory=ChecksSpec, description="what a candidate must be to enter the pool"
+    )
     magnetism: MagnetismSpec | None = Field(
         default=None, description="magnetic orderings of the candidates; as they are by default"
     )
-    engine: EngineSpec
-    recipe: RecipeSpec = Field(default_factory=RecipeSpec)
-    remedies: RemediesSpec = Field(default_factory=RemediesSpec)
-    surrogate: SurrogateSpec = Field(default_factory=SurrogateSpec)
-    acquisition: AcquisitionSpec = Field(default_factory=AcquisitionSpec)
-    compute: ComputeSpec = Field(default_factory=ComputeSpec)
-    store: StoreSpec = Field(default_factory=StoreSpec)
-    start: StartSpec = Field(default_factory=StartSpec)
-    stop: StopSpec = Field(default_factory=StopSpec)
+    engine: EngineSpec = Field(
+        description="what computes structures and its settings, e.g. "
+        '{"name": "emt"}; ' + spec_form.JSON_INPUT
+    )
+    recipe: RecipeSpec = Field(
+        default_factory=RecipeSpec,
+        description="what is computed and to what tolerance, e.g. "
+        '{"name": "relax", "fmax": 0.02}; ' + spec_form.JSON_INPUT,
+    )
+    remedies: RemediesSpec = Field(
+        default_factory=RemediesSpec, description="what is done where an engine fails"
+    )
+    surrogate: SurrogateSpec = Field(
+        default_factory=SurrogateSpec, description="the Gaussian process and its features"
+    )
+    acquisition: AcquisitionSpec = Field(
+        default_factory=AcquisitionSpec, description="which candidates are worth a calculation"
+    )
+    compute: ComputeSpec = Field(
+        default_factory=ComputeSpec, description="where calculations run, and how many at once"
+    )
+    store: StoreSpec = Field(default_factory=StoreSpec, description="where records are kept")
+    start: StartSpec = Field(default_factory=StartSpec, description="how the campaign begins")
+    stop: StopSpec = Field(
+        default_factory=StopSpec, description="when it has done enough: the first rule that answers"
+    )
 
     @model_validator(mode="before")
     @classmethod

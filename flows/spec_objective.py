@@ -13,7 +13,7 @@ from leadline.tasks.quantities import EnergyPerAtom
 class ComputedReferences(Section):
     """Elements computed by the campaign's own engine: the lowest of the phases named."""
 
-    kind: Literal["computed"] = "computed"
+    kind: Literal["computed"] = Field(default="computed", description="by this campaign's engine")
     phases: dict[str, list[str]] = Field(
         default_factory=dict,
         description="phases to try for each element, e.g. {Fe: [bcc, fcc]}; "
@@ -24,7 +24,7 @@ class ComputedReferences(Section):
 class GivenReferences(Section):
     """Energies of the elements, computed elsewhere with the same settings."""
 
-    kind: Literal["values"]
+    kind: Literal["values"] = Field(description="given here")
     values: dict[str, float] = Field(description="energy of each element, eV/atom")
     fingerprint: str = Field(
         default="", description="fingerprint of the engine that gave them; must be the campaign's"
@@ -34,7 +34,7 @@ class GivenReferences(Section):
 class FittedReferences(Section):
     """Energies of the elements fitted to the labels: no claim about hulls."""
 
-    kind: Literal["fitted"]
+    kind: Literal["fitted"] = Field(description="fitted to the labels")
 
 
 References = Annotated[
@@ -45,11 +45,13 @@ References = Annotated[
 class HullObjective(Section):
     """Find every phase on, or within ``tolerance`` of, the convex hull."""
 
-    kind: Literal["hull"] = "hull"
+    kind: Literal["hull"] = Field(default="hull", description="phases on the convex hull")
     tolerance: EnergyPerAtom = Field(
         default=0.001, ge=0, le=1, description="eV/atom above the hull that still counts as found"
     )
-    references: References = Field(default_factory=ComputedReferences)
+    references: References = Field(
+        default_factory=ComputedReferences, description="energies of the elements"
+    )
 
     @model_validator(mode="after")
     def _references_carry_a_hull(self) -> HullObjective:
@@ -64,9 +66,11 @@ class HullObjective(Section):
 class PropertyObjective(Section):
     """Minimise or maximise one property."""
 
-    kind: Literal["property"]
+    kind: Literal["property"] = Field(description="one property at its best")
     property: str = Field(description="name of the property as the engine or data set gives it")
-    direction: Literal["minimise", "maximise"] = "minimise"
+    direction: Literal["minimise", "maximise"] = Field(
+        default="minimise", description="which way is better"
+    )
     threshold: float | None = Field(
         default=None, description="a value this good counts as found, in the property's unit"
     )

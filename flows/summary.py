@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,19 @@ from leadline.tasks.structures import from_plain
 
 if TYPE_CHECKING:
     from pymatgen.entries.computed_entries import ComputedStructureEntry
+
+
+class RunEnd(StrEnum):
+    """How a run of a campaign ended: the name of its state in Prefect."""
+
+    STOPPED = "Stopped"
+    """A stop rule answered: the campaign is over."""
+    ALREADY_STOPPED = "AlreadyStopped"
+    """The campaign was over before, and the run did nothing."""
+    RESTING = "Resting"
+    """The run's own limit, or a person's wish: the next run goes on."""
+    CANCELLED = "Cancelled"
+    """All that ran was ended at once; the next run goes on."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,8 @@ class CampaignSummary:
         Why nothing was found, in words; empty where something was.
     waiting
         Why a calculation waits for a person, by its id.
+    end
+        How this run ended, which says more than the campaign's state.
     """
 
     name: str
@@ -74,6 +90,7 @@ class CampaignSummary:
     waiting: Mapping[str, str] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
     nothing_found: str = ""
+    end: RunEnd = RunEnd.RESTING
 
     @cached_property
     def entries(self) -> tuple[ComputedStructureEntry, ...]:

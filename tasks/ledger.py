@@ -7,6 +7,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from leadline.tasks.store.records import Calculation
+
+
+def node_hours(record: Calculation, nodes: float, since: datetime) -> float:
+    """Return what attempts at a calculation spent: engines' wall time, times ``nodes``.
+
+    Counted are attempts that ended after ``since``, failed ones too. One that was lost
+    with its worker has left no time, and counts nothing.
+    """
+    ended = (each for each in record.attempts if each.ended is not None and each.ended >= since)
+    return nodes * sum(float(each.times.get("wall", 0.0)) for each in ended) / 3600
 
 
 @dataclass

@@ -5,12 +5,17 @@ A name from a spec is never imported as a dotted path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from leadline.tasks.errors import SpecError
+
+
+def known_names(table: Iterable[str], group: str) -> list[str]:
+    """Return the names in ``table`` and those of the entry points of ``group``, sorted."""
+    return sorted({*table, *(entry.name for entry in entry_points(group=group))})
 
 
 def named(key: str, name: str, table: Mapping[str, str], group: str) -> Any:
@@ -38,7 +43,7 @@ def named(key: str, name: str, table: Mapping[str, str], group: str) -> Any:
     outside: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=group)}
     if name in outside:
         return outside[name].load()
-    known = ", ".join(sorted({*table, *outside}))
+    known = ", ".join(known_names(table, group))
     raise SpecError(
         f"{key}: {name!r} is not known; known are: {known}. "
         f"Others come from packages with an entry point in the group {group!r}"

@@ -126,6 +126,19 @@ class Profile(_Strict):
             update={key: asked[key] for key in asked.keys() - site.model_fields_set}
         )
 
+    def nodes(self, engine: str, sites: int) -> float:
+        """Return how many nodes a calculation of so many atoms takes up.
+
+        On a batch system those of its job; elsewhere the share of this machine's cores
+        that the profile gives to one calculation.
+        """
+        larger = [each.cluster for each in self.larger if sites > each.above]
+        cluster = larger[-1] if larger else self.cluster
+        if isinstance(cluster, QueueCluster):
+            return float(cluster.resources.nodes)
+        site = self.site(engine, cluster)
+        return site.ranks * site.threads / (os.cpu_count() or 1)
+
     @property
     def outlives_driver(self) -> bool:
         """True if engines go on when the driver ends."""

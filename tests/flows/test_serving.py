@@ -1,0 +1,186 @@
+"""Campaigns that run by themselves: real servers, real processes, real schedules."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+
+from leadline.flows.timetable import timetable
+from leadline.tasks.errors import InputError
+from leadline.tasks.store.store import open_store
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.responses import DeploymentResponse
+
+    from tests.flows.conftest import Run, Said, WriteFile
+
+    Command = Callable[..., Said]
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+LIMIT = 1200.0
+"""Seconds that anything here may take on a machine with much else to do."""
+
+
+def until(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    """Return what comes true while a process lives."""
+    deadline = time.monotonic() + LIMIT
+    while not (found := what()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    return found
+
+
+def runs_of(client: SyncPrefectClient, deployment: str) -> list[FlowRun]:
+    """Return the runs of a deployment that have ended, in their order."""
+    name = DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
+    runs = client.read_flow_runs(deployment_filter=name)
+    ended = [each for each in runs if each.state and each.state.is_final()]
+    return sorted(ended, key=lambda each: each.start_time or datetime.max.replace(tzinfo=UTC))
+
+
+def test_a_bad_file_is_refused_before_anything_is_registered_in_the_words_of_check(
+    command: Command, campaign_file: WriteFile
+) -> None:
+    wrong = campaign_file(engine={"name": "emt", "cutof": 3})
+    said = command("check", wrong).err
+    assert "engine.cutof: unknown key" in said
+    for way in (("serve", wrong), ("deploy", wrong, "--pool", "none")):
+        refused = command(*way)
+        assert (refused.code, refused.err, refused.out) == (2, said, "")
+    nowhere = campaign_file(compute={"profile": "nowhere"})
+    refused = command("serve", nowhere)
+    assert (refused.code, "FAIL  profile     no machine profile is called" in refused.out) == (
+        1,
+        True,
+    )
+    assert "Registered" not in refused.out
+    twice = command("serve", campaign_file(), campaign_file())
+    assert "small: found in more than one file" in twice.err
+
+
+def test_a_schedule_is_a_cron_line_or_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    nightly, often = timetable(cron="0 2 * * *"), timetable(every="6 h")
+    assert nightly.schedule is not None
+    assert often.schedule is not None
+    assert (nightly.schedule.cron, nightly.schedule.timezone) == ("0 2 * * *", _zone())
+    assert (often.schedule.interval.total_seconds(), often.schedule.anchor_date.hour) == (21600, 0)
+    assert timetable().schedule is None
+    for wrong, words in (
+        ({"cron": "at two"}, "--cron: found 'at two'; allowed: minute, hour, day"),
+        ({"every": "often"}, "--every: found 'often'; allowed: a number in seconds"),
+        ({"every": "0 s"}, "--every: found '0 s'; allowed: a second or more"),
+        ({"every": "1 h", "cron": "0 2 * * *"}, "--cron and --every: found both"),
+    ):
+        with pytest.raises(InputError, match=words):
+            timetable(**wrong)
+
+
+def _zone() -> str:
+    from tzlocal import get_localzone_name
+
+    return get_localzone_name()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("served")
+def test_served_runs_begin_by_themselves_carry_the_campaign_on_and_end_at_once_when_it_is_over(
+    leadline: Run, campaign_file: WriteFile, store: Path
+) -> None:
+    stop = {"expected_missed": None, "calculations": 5}
+    file = campaign_file("nightly", stop=stop)
+    serving = leadline("serve", file, "--every", "20 s", "--calculations", "4")
+    with get_client(sync_client=True) as client:
+        over = until(
+            lambda: [
+                each
+                for each in runs_of(client, "nightly")
+                if each.state_name in ("AlreadyStopped", "Failed", "Crashed")
+            ],
+            serving,
+        )
+        ends = [each for each in runs_of(client, "nightly") if each.state_name != "DrivenElsewhere"]
+    names = [each.state_name for each in ends]
+    assert names[: names.index("Stopped")] == ["Resting"] * names.index("Stopped") != []
+    assert over[0].state_name == "AlreadyStopped"
+    assert "stop.calculations=10" in over[0].state.message
+    assert all(each.auto_scheduled and each.name.startswith("nightly") for each in ends)
+    serving.send_signal(signal.SIGTERM)
+    words, errors = serving.communicate(timeout=LIMIT)
+    assert "Registered campaign/nightly, every 20 s, counted from midnight" in words, errors
+    assert "/deployments/deployment/" in words
+    assert "run it now  PREFECT_API_URL=http" in words
+    assert "Ended; the schedules are paused" in words
+    with open_store(None, store, write=False) as records:
+        began = [each for each in records.events("nightly") if each.kind == "cluster.opened"]
+    assert len(began) == names.count("Resting") + 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("served")
+def test_the_deployments_that_come_along_are_deployed_and_read_back(
+    prefect_api: dict[str, str], tmp_path: Path
+) -> None:
+    environment = os.environ | prefect_api | {"LEADLINE_STORE": str(tmp_path / "store")}
+    for words in (
+        ["work-pool", "create", "leadline", "--type", "process"],
+        ["--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"],
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "prefect", *words],
+            cwd=DEPLOY,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    with get_client(sync_client=True) as client:
+        campaign, backtest, reconcile, report = (
+            client.read_deployment_by_name(name)
+            for name in (
+                "campaign/cu-au",
+                "backtest/backtest-cuagau",
+                "reconcile/hourly",
+                "report/cu-au",
+            )
+        )
+    for each in (campaign, backtest, reconcile, report):
+        assert each.work_pool_name == "leadline"
+        assert "leadline" in each.tags
+        assert ":" not in (each.entrypoint or ":")  # a module, not a file
+        assert each.pull_steps in (None, [])
+        assert each.job_variables == {"env": {"LEADLINE_STORE": str(tmp_path / "store")}}
+    assert campaign.parameters["spec"]["stop"]["calculations"] == 120
+    assert _schedules(campaign) == [CronSchedule(cron="0 2 * * *", timezone="UTC")]
+    (hourly,) = _schedules(reconcile)
+    assert isinstance(hourly, IntervalSchedule)
+    assert hourly.interval.total_seconds() == 3600
+    limit = reconcile.global_concurrency_limit
+    assert limit is not None
+    assert limit.limit == 1
+    assert _schedules(backtest) == []
+    spec = campaign.parameter_openapi_schema["definitions"]["CampaignSpec"]
+    assert "picks" in str(campaign.parameter_openapi_schema["definitions"]["AcquisitionSpec"])
+    assert spec["properties"]["engine"]["description"]
+
+
+def _schedules(deployment: DeploymentResponse) -> list[Any]:
+    return [each.schedule for each in deployment.schedules]
