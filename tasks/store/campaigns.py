@@ -58,8 +58,25 @@ class CampaignRecords(StoreBase):
         """Return all campaigns by name."""
         return self._find(self._documents.campaigns, Campaign)
 
-    def new_spec_version(self, name: str, spec: Mapping[str, Any], reason: str) -> Campaign:
-        """Put a changed spec in force; the old one joins ``versions``."""
+    def new_spec_version(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        reason: str,
+        said: Mapping[str, str] | None = None,
+        in_flight: Mapping[str, Any] | None = None,
+    ) -> Campaign:
+        """Put a changed spec in force; the old one joins ``versions``.
+
+        Parameters
+        ----------
+        name, spec, reason
+            Which campaign, its spec from now on, and what changed.
+        said
+            Who changed it, why and how, where that is known.
+        in_flight
+            What of the spec was set in flight, from now on; None leaves it as it is.
+        """
         with self.step():
             old = self._campaign(name)
             version = {
@@ -67,10 +84,12 @@ class CampaignRecords(StoreBase):
                 "spec": old.spec,
                 "until": now().isoformat(),
                 "reason": reason,
+                **(said or {}),
             }
-            new = replace(old, spec=spec, versions=(*old.versions, version))
-            self._set_campaign(name, spec=new.spec, versions=new.versions)
-            self.log(name, "campaign.spec_changed", name, {"reason": reason})
+            held = old.in_flight if in_flight is None else in_flight
+            new = replace(old, spec=spec, versions=(*old.versions, version), in_flight=held)
+            self._set_campaign(name, spec=spec, versions=new.versions, in_flight=held)
+            self.log(name, "campaign.spec_changed", name, {"reason": reason, **(said or {})})
         return new
 
     def set_campaign_state(

@@ -32,6 +32,7 @@ class CampaignDocument(Document):
     name = StringField(primary_key=True)
     spec = JsonField()
     versions = TupleField()
+    in_flight = JsonField()
     state = EnumField(records.CampaignState)
     reason = StringField()
     packages = JsonField()

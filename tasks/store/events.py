@@ -30,7 +30,17 @@ class EventRecords(StoreBase):
         self._insert(self._documents.inbox, message)
         return message
 
-    def take_inbox(self, campaign: str, apply: Callable[[Message], object]) -> None:
+    def inbox(self, campaign: str) -> list[Message]:
+        """Return what is asked and not taken up yet, in its order."""
+        return self._find(self._documents.inbox, Message, **within(campaign))
+
+    def taken_up(self, message: Message) -> bool:
+        """Tell whether a driver has done what a message asks, or refused it."""
+        return bool(self._find(self._documents.events, Event, subject=message.id))
+
+    def take_inbox(
+        self, campaign: str, apply: Callable[[Message], object], kind: str | None = None
+    ) -> None:
         """Apply what was asked since the last time, in its order; each becomes one event.
 
         A message is deleted last. In the embedded store that is one step with the
@@ -45,8 +55,12 @@ class EventRecords(StoreBase):
         apply
             Does what a message asks. An error that it raises leaves this message and
             those after it in the inbox.
+        kind
+            Of the messages that are looked at; None takes all.
         """
-        for each in self._find(self._documents.inbox, Message, **within(campaign)):
+        for each in self.inbox(campaign):
+            if kind is not None and each.kind != kind:
+                continue
             with self.step():
                 if not self._find(self._documents.events, Event, subject=each.id):
                     apply(each)

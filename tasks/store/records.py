@@ -22,6 +22,8 @@ class CampaignState(StrEnum):
     """A run ended by its own limit, by Ctrl-C or by death: the next run carries on."""
     STOPPED = "stopped"
     """A stop rule answered."""
+    CANCELLED = "cancelled"
+    """A person ended its run and what it computed: the next run carries on."""
     FAILED = "failed"
     """A configuration error ended it; the next run tries again."""
 
@@ -65,7 +67,11 @@ class Campaign:
     spec: Mapping[str, Any]
     """The spec in force, plain JSON values."""
     versions: tuple[Mapping[str, Any], ...] = ()
-    """Earlier specs: {"version", "spec", "until"}."""
+    """Earlier specs: {"version", "spec", "until", "reason"}, and {"by", "why", "how"} where it
+    was changed by a message."""
+    in_flight: Mapping[str, Any] = field(default_factory=dict)
+    """What was set in flight and still holds, by key: {"value", "file", "by", "at", "why"};
+    ``file`` is what the campaign file said."""
     state: CampaignState = CampaignState.NEW
     reason: str = ""
     """Why it is in this state, in plain language."""

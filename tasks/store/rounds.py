@@ -100,6 +100,16 @@ class RoundRecords(StructureRecords):
             found = self._find(self._documents.proposals, Proposal, **within(prefix))
         return [each for each in found if each.round in committed]
 
+    def add_proposal(self, proposal: Proposal, structure: StructureRecord) -> None:
+        """Store one more proposal of a round that is committed; one that is there is no error."""
+        with self.step():
+            self.put_structures([structure])
+            try:
+                self._insert(self._documents.proposals, proposal, id=proposal_id(proposal))
+            except NotUniqueError:  # on a server, by a driver that died before it could log it
+                return
+            self.log(proposal.campaign, "proposal.added", proposal_id(proposal))
+
     def set_proposal(
         self,
         campaign: str,

@@ -13,7 +13,7 @@ from sample_records import AWKWARD, kinds
 from leadline.tasks.errors import ConflictError, LeaseError, StoreError
 from leadline.tasks.store import base
 from leadline.tasks.store.owner import this_process
-from leadline.tasks.store.records import Campaign, CampaignState
+from leadline.tasks.store.records import Campaign, CampaignState, Message
 from leadline.tasks.store.store import Store
 
 
@@ -49,6 +49,35 @@ def test_a_changed_spec_keeps_the_earlier_ones(store: Store) -> None:
         (1, {"batch": 5}),
         (2, {"batch": 8}),
     ]
+
+
+def test_a_change_in_flight_says_who_why_and_how_and_what_holds_over_the_file(store: Store) -> None:
+    store.create_campaign(Campaign("cu-au", {"batch": 5}))
+    said = {"by": "ada", "why": "more nodes", "how": "leadline set"}
+    held = {"acquisition.batch": {"value": 8, "file": 5, **said}}
+    store.new_spec_version("cu-au", {"batch": 8}, "set", said, held)
+    changed = store.new_spec_version("cu-au", {"batch": 8, "seed": 1}, "the file")
+    assert store.campaign("cu-au") == changed
+    assert changed.in_flight == held
+    assert [{key: each.get(key) for key in said} for each in changed.versions] == [
+        said,
+        {"by": None, "why": None, "how": None},
+    ]
+    assert store.new_spec_version("cu-au", {"batch": 5}, "back", in_flight={}).in_flight == {}
+    assert store.events("cu-au")[1].details == {"reason": "set", **said}
+
+
+def test_what_is_asked_is_listed_until_it_is_taken_up_each_kind_when_it_is_wanted(
+    store: Store,
+) -> None:
+    setting, stop = (store.send("cu-au", kind, {"n": 1}) for kind in ("setting", "stop"))
+    assert store.inbox("cu-au") == [setting, stop]
+    taken: list[Message] = []
+    store.take_inbox("cu-au", taken.append, kind="stop")
+    assert (taken, store.inbox("cu-au")) == ([stop], [setting])
+    assert (store.taken_up(stop), store.taken_up(setting)) == (True, False)
+    store.take_inbox("cu-au", taken.append)
+    assert (taken, store.inbox("cu-au")) == ([stop, setting], [])
 
 
 def test_the_state_of_a_campaign_is_kept_with_its_reason(store: Store) -> None:

@@ -104,6 +104,16 @@ def test_fields_of_a_round_are_updated(store: Store) -> None:
         store.update_round("cu-au", 7, state="assessed")
 
 
+def test_a_pick_is_added_to_a_round_that_is_committed_once(store: Store) -> None:
+    commit(store)
+    more = replace(proposal(1, 3), state=ProposalState.APPROVED, verdict={"by": "ada"})
+    for _ in range(2):  # as a driver does that died before it could say that it had
+        store.add_proposal(more, structure("s3"))
+    assert store.proposals("cu-au", 1)[3:] == [more]
+    assert store.structure("s3") == structure("s3")
+    assert kinds(store).count("proposal.added") == 1
+
+
 def test_a_proposal_moves_forward_alone(store: Store) -> None:
     commit(store)
     store.set_proposal("cu-au", 1, 0, ProposalState.APPROVED, verdict={"by": "ada"})
