@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +36,11 @@ QUIET = {
 }
 
 
+def _at_will(workers: int) -> int:
+    """Return what is asked for: where each calculation is a batch job, nothing is opened."""
+    return workers
+
+
 @dataclass(frozen=True)
 class Cluster:
     """An open cluster.
@@ -60,8 +65,17 @@ class Cluster:
     dispatcher: Dispatch
     dashboard: str | None
     notes: tuple[str, ...] = ()
-    kept: tuple[LocalWorker, ...] = ()
+    kept: Sequence[LocalWorker] = ()
     jobs: int | None = None
+    hire: Callable[[int], int] = _at_will
+    """Asks for so many calculations at a time, and returns how many there can be."""
+
+    def resized(self, workers: int) -> int:
+        """Let so many calculations run at a time; return how many that can be in all.
+
+        More workers are opened where the cluster is ours. Fewer leave some without work.
+        """
+        return self.hire(workers)
 
     @property
     def slots(self) -> int:
@@ -109,6 +123,15 @@ class Clusters(Cluster):
     def parts(self) -> tuple[Cluster, ...]:
         """The clusters that it is made of."""
         return self.clusters
+
+    def resized(self, workers: int) -> int:
+        """Let so many calculations run at a time on the cluster for the smallest cells."""
+        first, *larger = self.clusters
+        return first.resized(workers) + sum(each.capacity for each in larger)
+
+    def given_up(self) -> tuple[str, ...]:
+        """Return a sentence for each worker that is not started again; they get no fewer."""
+        return tuple(words for each in self.clusters for words in each.given_up())
 
     @property
     def slots(self) -> int:
@@ -183,7 +206,6 @@ def _sized(profile: Profile, clusters: list[Cluster]) -> Clusters:
         dispatcher=SizedDispatcher(classes),
         dashboard=next((each.dashboard for each in clusters if each.dashboard), None),
         notes=tuple(note for each in clusters for note in each.notes),
-        kept=tuple(hand for each in clusters for hand in each.kept),
         clusters=tuple(clusters),
     )
 
@@ -204,9 +226,9 @@ def _opened(
             yield cluster
     else:
         dask_settings = {**QUIET, **profile.dask}
-        with local_cluster(settings, workers, dask_settings) as (client, hands):
+        with local_cluster(settings, workers, dask_settings) as (client, crew):
             link = client.dashboard_link if settings.dashboard else None
-            yield Cluster(client, Dispatcher(client), link, kept=hands)
+            yield Cluster(client, Dispatcher(client), link, kept=crew.hands, hire=crew.hire)
 
 
 def check_shared_folder(client: distributed.Client, folder: Path) -> int:
@@ -265,7 +287,13 @@ def _existing(settings: SchedulerCluster) -> Iterator[Cluster]:
             "use tls:// and certificates"
         )
         notes = () if tls else (open_to_all,)
-        yield Cluster(client, Dispatcher(client), client.dashboard_link or None, notes)
+        yield Cluster(
+            client,
+            Dispatcher(client),
+            client.dashboard_link or None,
+            notes,
+            hire=lambda workers: min(workers, sum(client.nthreads().values())),
+        )
 
 
 @contextmanager
@@ -277,11 +305,12 @@ def _queued(
     jobs = workers or settings.jobs
     settings = settings.model_copy(update={"jobs": jobs})
     if settings.way == "jobs":
-        yield Cluster(None, open_jobs(BatchQueue(settings, root / JOBS)), None, jobs=jobs)
+        sender = open_jobs(BatchQueue(settings, root / JOBS))
+        yield Cluster(None, sender, None, jobs=jobs)
         return
-    with queue_cluster(settings, root, driving) as (client, dispatcher):
+    with queue_cluster(settings, root, driving) as (client, dispatcher, crew):
         link = client.dashboard_link if settings.dashboard else None
-        yield Cluster(client, dispatcher, link, jobs=jobs)
+        yield Cluster(client, dispatcher, link, jobs=jobs, hire=crew.resize)
 
 
 def _wait_for_any(client: distributed.Client, settings: SchedulerCluster) -> None:

@@ -60,6 +60,7 @@ class Crew:
     ) -> None:
         self._queue, self._roster = queue, roster
         self._submit, self._dismiss, self._driving = submit, dismiss, driving
+        self._most = queue.settings.jobs
         self._jobs: set[str] = set()
         self._came: set[str] = set()
         self._stillborn = 0
@@ -68,6 +69,12 @@ class Crew:
         self._closing, self._stirred = Event(), Event()
         self._thread = Thread(target=self._keep, name="leadline crew", daemon=True)
         roster.on_change = self._stirred.set
+
+    def resize(self, jobs: int) -> int:
+        """Have so many batch jobs at the most from now on; those at work end their calculation."""
+        self._most = jobs
+        self._stirred.set()
+        return jobs
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -119,7 +126,7 @@ class Crew:
             said = self._queue.said(job)
             if job in self._came or (said is not None and said.state is JobState.ENDED):
                 self._lost(job)
-        wanted = min(self._queue.settings.jobs, self._roster.demand)
+        wanted = min(self._most, self._roster.demand)
         for _ in range(len(self._jobs), wanted):
             # Those at work go on alone while whatever else is hired breaks at once.
             if self._stillborn < STILLBORN and not self._closing.is_set():

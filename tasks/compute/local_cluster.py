@@ -28,7 +28,7 @@ SHORT_LIFE_S = 60.0
 """A worker that ends sooner after it came, and has computed nothing, did not stay up."""
 SHORT_LIVES = 3
 """After as many short lives in a row a worker is not started again: what is in its way stays."""
-Opened = tuple[distributed.Client, tuple["LocalWorker", ...]]
+Opened = tuple[distributed.Client, "LocalWorkers"]
 
 
 @contextmanager
@@ -79,11 +79,10 @@ def local_cluster(
             "tls": _certificates(security),
             "dask": dict(config),
         }
-        hands = [LocalWorker(orders | {"name": str(number)}, attendance) for number in range(count)]
-        for hand in hands:
-            stack.callback(hand.close)
-        _wait_for_workers(client, hands)
-        yield client, tuple(hands)
+        crew = LocalWorkers(client, orders, attendance)
+        stack.callback(crew.close)
+        crew.open(count)
+        yield client, crew
 
 
 class Attendance(SchedulerPlugin):
@@ -115,6 +114,43 @@ class Attendance(SchedulerPlugin):
         with self._lock:
             came = self._came.pop(name, None)
         return came is not None and time.monotonic() - came >= SHORT_LIFE_S
+
+
+class LocalWorkers:
+    """The workers of a cluster; more of them may be opened while it works."""
+
+    def __init__(
+        self, client: distributed.Client, orders: dict[str, Any], attendance: Attendance
+    ) -> None:
+        self._client, self._orders, self._attendance = client, orders, attendance
+        self.hands: list[LocalWorker] = []
+
+    def open(self, count: int) -> None:
+        """Open workers until there are so many, and wait for them.
+
+        Raises
+        ------
+        ComputeError
+            If they do not come up in time.
+        """
+        for number in range(len(self.hands), count):
+            orders = self._orders | {"name": str(number)}
+            self.hands.append(LocalWorker(orders, self._attendance))
+        _wait_for_workers(self._client, self.hands)
+
+    def hire(self, count: int) -> int:
+        """Open more workers while some work; return how many may compute at a time.
+
+        None is ended: a worker that is not needed has no work, and costs some memory.
+        """
+        with suppress(ComputeError):  # the campaign goes on with those that are there
+            self.open(count)
+        return min(count, len(self._client.nthreads()))
+
+    def close(self) -> None:
+        """End all of them."""
+        for hand in self.hands:
+            hand.close()
 
 
 class LocalWorker:

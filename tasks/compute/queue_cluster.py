@@ -29,7 +29,7 @@ SEVERAL = 4
 @contextmanager
 def queue_cluster(
     settings: QueueCluster, root: Path, driving: Driving
-) -> Iterator[tuple[distributed.Client, Dispatcher]]:
+) -> Iterator[tuple[distributed.Client, Dispatcher, Crew]]:
     """Open a scheduler here and workers in batch jobs, and end all of it with the block.
 
     Parameters
@@ -87,7 +87,7 @@ def queue_cluster(
             driving=driving,
         )
         with crew.at_work():
-            yield client, Dispatcher(client, roster=roster, queue=queue)
+            yield client, Dispatcher(client, roster=roster, queue=queue), crew
 
 
 def _options(settings: QueueCluster, asked: Resources, tls: str) -> list[str]:
