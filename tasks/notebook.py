@@ -74,6 +74,15 @@ class Notebook:
         self.proposals.extend(proposals)
         self.structures.update({each.id: each for each in structures})
 
+    def amend(self, proposal: Proposal) -> None:
+        """Take in what was decided of a proposal, or one more proposal of a round."""
+        places = {(each.round, each.rank): nth for nth, each in enumerate(self.proposals)}
+        place = places.get((proposal.round, proposal.rank))
+        if place is None:
+            self.proposals.append(proposal)
+        else:
+            self.proposals[place] = proposal
+
     def link(self, proposal: Proposal, record: Calculation) -> None:
         """Note which calculation answers a proposal."""
         place = self.proposals.index(proposal)
@@ -117,8 +126,8 @@ class Notebook:
         self.answers.add(answer(record, asked, settled, changed))
 
     def own(self) -> list[Calculation]:
-        """Return the calculations of the proposals themselves."""
-        linked = dict.fromkeys(each.calculation for each in self.proposals)
+        """Return the calculations of the proposals themselves, in the order of their turns."""
+        linked = dict.fromkeys(each.calculation for each in sorted(self.proposals, key=turn))
         return [self.calculations[each] for each in linked if each in self.calculations]
 
     def own_of(self, proposal: Proposal) -> Calculation | None:
@@ -152,8 +161,29 @@ class Notebook:
 
     @property
     def picks(self) -> list[Proposal]:
-        """Proposals that count against the budget: all but references and imports."""
-        return [each for each in self.proposals if each.why["share"] not in FREE]
+        """Proposals that count against the budget: no references, no imports, nothing vetoed."""
+        return [
+            each
+            for each in self.proposals
+            if each.why["share"] not in FREE and each.state is not ProposalState.VETOED
+        ]
+
+    @property
+    def free(self) -> int:
+        """How many references and imports there are."""
+        return sum(each.why["share"] in FREE for each in self.proposals)
+
+    @property
+    def vetoed(self) -> list[Proposal]:
+        """Proposals that a person refused, less those that a person asked for after all."""
+        asked = {
+            each.structure for each in self.proposals if each.state is not ProposalState.VETOED
+        }
+        return [
+            each
+            for each in self.proposals
+            if each.state is ProposalState.VETOED and each.structure not in asked
+        ]
 
     @property
     def unlinked(self) -> list[Proposal]:
@@ -235,6 +265,12 @@ class Notebook:
 
 def _linked(proposal: Proposal, calculation: str) -> Proposal:
     return replace(proposal, state=ProposalState.LINKED, calculation=calculation)
+
+
+def turn(proposal: Proposal) -> tuple[int, int, int]:
+    """Return what sorts picks: by round, by the place that a person gave them, by rank."""
+    place = (proposal.verdict or {}).get("place", proposal.rank)
+    return proposal.round, int(place), proposal.rank
 
 
 def _end(record: Calculation) -> float:
