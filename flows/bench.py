@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from leadline.flows.inbox import Inbox
 from leadline.flows.lease import Lease, leased
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_changes import enrol
@@ -208,12 +209,20 @@ class Bench(Parts):
     store: Store
     lease: Lease
     """What proves that the campaign is still this driver's."""
+    inbox: Inbox
+    """What others ask of this driver."""
     file: PoolFile
     pool: Pool
     cluster: Cluster
     desk: Desk
     place: Place
     """Where lessons are learned."""
+
+    def under(self, spec: CampaignSpec) -> Bench:
+        """Return the same under a spec that was changed in flight; nothing is looked up anew."""
+        changed = replace(self, spec=spec)
+        vars(changed).update(fingerprint=self.fingerprint, rows=self.rows)
+        return changed
 
     @cached_property
     def rows(self) -> Mapping[str, int]:
@@ -319,8 +328,14 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         if store.campaign(spec.name) is None:
             enrol(store, spec, parts.engine, parts.recipe)
         lease = stack.enter_context(leased(store, spec.name, owner))
+        inbox = Inbox(store, spec.name, lease, watch)
+        inbox.take_settings()
         # A changed file is no business of who does not drive the campaign.
-        enrol(store, spec, parts.engine, parts.recipe)
+        holds = enrol(store, spec, parts.engine, parts.recipe)
+        for words in holds.words:
+            watch.note(words)
+        spec = holds.spec
+        stack.enter_context(inbox.listening())
         root = parts.root
         former = frozenset(owners_of_runs(store, spec.name).values())
         driving = Driving(owner, former)  # as the lease is ours, that of all these is over
@@ -341,6 +356,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
             prerelaxer=parts.prerelaxer,
             store=store,
             lease=lease,
+            inbox=inbox,
             file=file,
             pool=pool,
             cluster=cluster,

@@ -1,4 +1,4 @@
-"""A campaign: learn, propose, calculate, assess, until a stop rule answers.
+"""A campaign: learn, propose, review, calculate, assess, until a stop rule answers.
 
 Run it by `leadline run`, from Python, or as a Prefect deployment: the same flow.
 """
@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from leadline.flows.already_stopped import already_stopped
 from leadline.flows.bench import opened
 from leadline.flows.cancellation import cancelled_in_prefect
+from leadline.flows.end_of_run import end_of_run
 from leadline.flows.limits import RunLimits
 from leadline.flows.loop import Loop
 from leadline.flows.prefect_server import wait_for_task_runs
@@ -71,6 +72,8 @@ def campaign(
     ------
     LeadlineError
         If the campaign cannot run as it is set up: nothing is lost.
+    CancelledRun
+        If a person cancelled this run: nothing is lost then either.
     """
     with past_a_dead_server(), watcher() as watch:
         limits = RunLimits(calculations, hours, node_hours)
@@ -87,7 +90,7 @@ def _carried_on(spec: CampaignSpec, limits: RunLimits, watch: Watcher) -> Campai
         with published(loop):
             summary = _searched(loop)
         wait_for_task_runs(str(flow_run.id), loop.steps.count + loop.dispatching.started)
-    return summary
+    return end_of_run(summary)
 
 
 def _searched(loop: Loop) -> CampaignSummary:
@@ -98,6 +101,7 @@ def _searched(loop: Loop) -> CampaignSummary:
             verdict = loop.assess()
             if not verdict.stop and loop.goes_on:
                 loop.propose()
+                loop.review()
                 loop.calculate()
             elif not loop.drained():
                 return loop.end(verdict)

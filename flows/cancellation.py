@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOOK = 3.0
 """Seconds between two looks at the flow run's state."""
+IN_PREFECT = "in Prefect"
 KEPT = "the campaign goes on, and the store keeps every result"
 
 
@@ -58,8 +59,8 @@ def _look(mine: UUID, watch: Watcher, ended: threading.Event) -> None:
             if seen is not before:
                 watch.note(seen)
             if state is not None and (state.is_cancelling() or state.is_cancelled()):
-                watch.note("cancelled in Prefect; ending what runs")
-                watch.cancel()
+                watch.note(f"cancelled {IN_PREFECT}; ending what runs")
+                watch.cancel(IN_PREFECT)
                 return
 
 

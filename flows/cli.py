@@ -15,6 +15,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from leadline.flows.cli_options import Name, StoreFolder, use
+from leadline.flows.cli_steering import steering
 from leadline.surrogate.errors import LeadlineError
 
 app = typer.Typer(
@@ -26,14 +28,9 @@ app = typer.Typer(
 )
 
 File = Annotated[Path, typer.Argument(help="Campaign file (YAML).", show_default=False)]
-Name = Annotated[str, typer.Argument(help="Name of a campaign.", show_default=False)]
 Changes = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. stop.calculations=50."),
-]
-StoreFolder = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--store", metavar="DIR", help="Folder of the embedded store [.leadline]."),
 ]
 Calculations = Annotated[
     Optional[int],  # noqa: UP045
@@ -84,7 +81,7 @@ def check(
     ] = False,
 ) -> None:
     """Say whether a campaign can run: keys, engine, candidates, store, cluster."""
-    _use(store)
+    use(store)
     from leadline.flows.checking import check_campaign
     from leadline.flows.console_logging import quiet_prefect
     from leadline.flows.spec_file import read_spec
@@ -109,7 +106,7 @@ def converge(
     store: StoreFolder = None,
 ) -> None:
     """Find the cutoff and k-mesh that an error asks for, by computing one candidate."""
-    _use(store)
+    use(store)
     from leadline.flows.console_logging import quiet_prefect
     from leadline.flows.converging import allowed_error, converge
     from leadline.flows.spec_file import read_spec
@@ -130,7 +127,7 @@ def run(
     store: StoreFolder = None,
 ) -> None:
     """Start a campaign, or carry it on. Ctrl-C once rests, twice stops at once."""
-    _use(store)
+    use(store)
     from leadline.flows.limits import RunLimits
     from leadline.flows.running import run_campaign
     from leadline.flows.spec_file import read_spec
@@ -151,7 +148,7 @@ def serve(
     store: StoreFolder = None,
 ) -> None:
     """Let campaigns run by themselves on this machine, on a schedule or from Prefect's page."""
-    _use(store)
+    use(store)
     from leadline.flows.limits import RunLimits
     from leadline.flows.serving import serve_campaigns
     from leadline.flows.timetable import timetable
@@ -174,7 +171,7 @@ def deploy(
     store: StoreFolder = None,
 ) -> None:
     """Register campaigns for the workers of a Prefect work pool."""
-    _use(store)
+    use(store)
     from leadline.flows.console_logging import quiet_prefect
     from leadline.flows.limits import RunLimits
     from leadline.flows.serving import deploy_campaigns
@@ -192,7 +189,7 @@ def status(
     store: StoreFolder = None,
 ) -> None:
     """Say where campaigns stand."""
-    _use(store)
+    use(store)
     from leadline.flows.telling import status_json, status_words
 
     print(status_json(name) if json else status_words(name))
@@ -211,7 +208,7 @@ def show(
     store: StoreFolder = None,
 ) -> None:
     """Show a structure or calculation: its numbers, why it was picked, its attempts."""
-    _use(store)
+    use(store)
     from leadline.flows.telling import show_words
 
     print(show_words(name, id))
@@ -220,7 +217,7 @@ def show(
 @app.command()
 def report(name: Name, out: Out = None, store: StoreFolder = None) -> None:
     """Write the report of a campaign: one page of HTML that needs nothing else."""
-    _use(store)
+    use(store)
     from leadline.flows.publishing import write_report
     from leadline.flows.store_of import open_for
 
@@ -237,7 +234,7 @@ def export(
     store: StoreFolder = None,
 ) -> None:
     """Write the finished calculations of a campaign for other programs."""
-    _use(store)
+    use(store)
     from leadline.flows.exporting import export
 
     print(export(name, format, out, force=force))
@@ -258,7 +255,7 @@ def import_(
     store: StoreFolder = None,
 ) -> None:
     """Take in results that you already have, for the campaign of FILE."""
-    _use(store)
+    use(store)
     from leadline.flows.importing import import_results
     from leadline.flows.spec_file import read_spec
 
@@ -282,7 +279,7 @@ def reconcile(
     store: StoreFolder = None,
 ) -> None:
     """Settle what a crash left behind; safe at any time, and beside running campaigns."""
-    _use(store)
+    use(store)
     from leadline.flows.reconcile import reconciled, retried, rules_words
 
     if rules:
@@ -308,6 +305,8 @@ def backtest(
 
     print(backtest_file(file, set_ or (), seeds, json))
 
+
+app.add_typer(steering)
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells know it."""
@@ -383,12 +382,6 @@ def _imports(frame: FrameType | None) -> bool:
 def _say(line: str) -> None:
     """Print at once: whoever reads a pipe of a command that goes on for days reads along."""
     print(line, flush=True)
-
-
-def _use(store: Path | None) -> None:
-    """Let ``--store`` name the folder for everything that this process opens."""
-    if store is not None:
-        os.environ["LEADLINE_STORE"] = str(store)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -83,19 +84,28 @@ class Dispatching:
             left = self.running or self._answered or self._error
             return not left and not (self.waiting and self._may_start())
 
-    def run(self, *, until: Callable[[], bool], ended: Callable[[Outcome], None]) -> None:
+    def run(
+        self,
+        *,
+        until: Callable[[], bool],
+        ended: Callable[[Outcome], None],
+        meanwhile: Callable[[], object] = lambda: None,
+        more: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Hand over what ends until all has, or ``until`` says that it is enough.
 
-        A stop that was asked for starts nothing more; what runs is waited for,
-        or ended where that was asked for too. The first error that is the
-        driver's business is raised once nothing runs any more.
+        ``meanwhile`` is called several times a second, and may add calculations; as long
+        as it may come to that, ``more()`` says so. A stop that was asked for starts
+        nothing more; what runs is waited for, or ended where that was asked for too. The
+        first error that is the driver's business is raised once nothing runs any more.
 
         Raises
         ------
         ComputeError
             If no worker is left.
         """
-        while not self.over:
+        while not self.over or (more() and self._may_start()):
+            meanwhile()
             while self._answered:
                 running, outcome = self._answered.popleft()
                 running.wait()
@@ -109,6 +119,13 @@ class Dispatching:
             with self._changed:
                 if not self._answered:
                     self._changed.wait(POLL)
+
+    def wait_for_all(self, seconds: float) -> None:
+        """Give what runs some seconds to end, once it was told to: then its records are whole."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while self.running and time.monotonic() < deadline:
+                self._changed.wait(POLL)
 
     def _keep_busy(self, closing: Event) -> None:
         while not closing.is_set():

@@ -66,7 +66,7 @@ def summary_of(
         random_expected=expected_random_draws(pool, counted, counted) if counted else None,
         hull=on_hull(assessment, book),
         failed=book.count(CalculationState.QUARANTINED),
-        free=len(book.proposals) - len(book.picks),
+        free=book.free,
         waiting=waiting,
         verdict={"stop": verdict.stop, "rule": verdict.rule, "evidence": dict(verdict.evidence)},
         nothing_found="" if found else why_nothing(assessment, book, problem),

@@ -8,32 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from functools import partial
 
-import numpy as np
+from prefect.exceptions import TerminationSignal
 
+from leadline.flows.assessing import close_rounds, progress_of, round_metrics
 from leadline.flows.bench import Bench
 from leadline.flows.dispatching import Dispatching
 from leadline.flows.ending import summary_of
-from leadline.flows.importing import import_file, imported_structures
+from leadline.flows.importing import import_file
 from leadline.flows.limits import RunLimits
 from leadline.flows.opening_round import no_ground, reference_picks
 from leadline.flows.pace import Pace
+from leadline.flows.picking import chance, new_imports, next_picks, room
 from leadline.flows.queueing import Queue
+from leadline.flows.reviewing import ask, ready, speak_for_silence, take_verdicts, waiting
+from leadline.flows.setting import SETTING, take_over
 from leadline.flows.snapshot import snapshot
+from leadline.flows.spec import CampaignSpec
 from leadline.flows.steps import Steps
 from leadline.flows.summary import CampaignSummary, RunEnd
+from leadline.flows.verdicts import VERDICT
 from leadline.flows.watching import Watcher
 from leadline.surrogate.explain import without_model
-from leadline.surrogate.stopping import Progress, Verdict, verdict
+from leadline.surrogate.stopping import Verdict, verdict
 from leadline.tasks.assess import Assessment, assess
 from leadline.tasks.calculate import Outcome
 from leadline.tasks.errors import ConfigurationError, LeaseError
 from leadline.tasks.learn import Learned, learn
 from leadline.tasks.ledger import Ledger, node_hours
-from leadline.tasks.metrics import barren_rounds, prequential
 from leadline.tasks.notebook import Notebook
-from leadline.tasks.propose import Outlook, Pick, pool_outlook, propose, start_picks
+from leadline.tasks.propose import Outlook, Pick, pool_outlook
 from leadline.tasks.recording import (
     kept_model,
     kept_predictions,
@@ -47,12 +52,19 @@ from leadline.tasks.store.records import (
     Calculation,
     CalculationState,
     CampaignState,
+    Message,
     Round,
     StructureRecord,
 )
 from leadline.tasks.training import training_set
+from leadline.tasks.vetoes import Vetoes
+from leadline.tasks.viewing import known_campaign
 
 State = CalculationState
+
+TERMINATED = "with its process, by Prefect or its machine"
+ENDING_S = 15.0
+"""Seconds that engines have to end once the process is told to; Prefect gives it thirty."""
 
 
 class Loop:
@@ -82,6 +94,7 @@ class Loop:
         bench.cluster.leave_when(lambda: watcher.stop_requested or limits.over)
         self.after_assessing: Callable[[], None] = lambda: None
         limits.price = self._price_of_next
+        self._vetoes = Vetoes(bench.file)
         if bench.desk.judge is not None:
             bench.desk.judge.remembers(self.book.answers)
 
@@ -90,10 +103,13 @@ class Loop:
         """Say that the campaign runs, and what became of it if that ends in an error."""
         self._say(CampaignState.RUNNING, "a run works on it")
         try:
-            with self.dispatching.at_work():
+            with self.dispatching.at_work(), self._ending_with_its_process():
                 yield
         except LeaseError:
             raise  # the campaign is another driver's, and so is what is said of it
+        except TerminationSignal:
+            self._say(CampaignState.CANCELLED, _sentence(self.watcher.why_stopped))
+            raise
         except ConfigurationError as error:
             self._say(CampaignState.FAILED, str(error))
             raise
@@ -113,8 +129,8 @@ class Loop:
             self.watcher.note(
                 f"carrying on {counted(len(left), 'calculation')} that an earlier run left"
             )
-        self.dispatching.add((each, self._formula(each.structure)) for each in left)
-        self._queue()
+        self.dispatching.add((each, self.formula(each.structure)) for each in left)
+        self.review()
         self.calculate()
 
     def learn(self) -> None:
@@ -138,15 +154,16 @@ class Loop:
                 bench.pool,
                 bench.problem,
                 bench.proposing,
-                self._rng("outlook"),
-                closed=self.book.closed(bench.rows),
+                chance(self, "outlook"),
+                closed=self.closed,
             )
 
     def assess(self) -> Verdict:
         """Close the rounds that have ended, and ask the stop rules."""
         self.lease.check()
-        found = verdict(self.bench.stop, self._progress())
-        self._close_rounds(found)
+        self.heed()
+        found = verdict(self.bench.stop, progress_of(self))
+        close_rounds(self, found)
         self.after_assessing()
         self.show()
         return found
@@ -157,13 +174,31 @@ class Loop:
         with self.ledger.timed("proposing"):
             if not self.rounds:
                 self._commit(*reference_picks(self.bench))
-            elif new := self._new_imports():
+            elif new := new_imports(self):
                 self._commit([Pick(-1, each.id, without_model("known")) for each in new], new)
-            elif self._room():
-                picks = self.steps.do("propose", f"propose round {number}", self._picks)
+            elif room(self):
+                picks = self.steps.do(
+                    "propose", f"propose round {number}", lambda: next_picks(self)
+                )
                 candidates = self.bench.file.some([each.id for each in picks])
                 self._commit(picks, [structure_record(each) for each in candidates])
+
+    def review(self) -> None:
+        """Ask a person about the picks, where the spec says so, and queue what may be run.
+
+        Nobody is waited for here: verdicts come in while calculations run.
+        """
+        ask(self)
         self._queue()
+
+    def heed(self) -> None:
+        """Do what others ask: settings and verdicts in the inbox, or the rule for silence."""
+        handlers = {SETTING: self._set, VERDICT: partial(take_verdicts, self)}
+        asked = self.bench.inbox.take_if_any(handlers)
+        if self.bench.spec.review is not None:
+            speak_for_silence(self)
+        if (asked or self.bench.spec.review is not None) and ready(self):
+            self._queue()
 
     def calculate(self) -> None:
         """Take in what ends: a whole round in batch mode, until there is room in steady mode.
@@ -171,14 +206,19 @@ class Loop:
         Workers go on meanwhile, and while the next round is made, with what is picked already.
         """
         with self.ledger.timed("calculating"), self.pace.waiting():
-            self.dispatching.run(until=lambda: self.steady and self._room() > 0, ended=self._ended)
+            self.dispatching.run(
+                until=lambda: self.steady and room(self) > 0,
+                ended=self._ended,
+                meanwhile=self.heed,
+                more=lambda: bool(waiting(self)),
+            )
 
     def drained(self) -> bool:
         """Wait for what still runs in steady mode; True if that brought answers."""
         if self.dispatching.over:
             return False
         with self.ledger.timed("calculating"), self.pace.waiting():
-            self.dispatching.run(until=lambda: False, ended=self._ended)
+            self.dispatching.run(until=lambda: False, ended=self._ended, meanwhile=self.heed)
         return True
 
     @property
@@ -190,18 +230,19 @@ class Loop:
     def why_rest(self) -> str:
         """Why this run ends although no stop rule has answered, in words; or ''."""
         if self.watcher.stop_requested:
-            return "stopped by hand"
+            return self.watcher.why_stopped
         if reached := self.limits.reached():
             return reached
-        if self.dispatching.stuck and not self._room():
+        if self.dispatching.stuck and not room(self):
             return next(iter(self.dispatching.stuck.values()))
         return no_ground(self.name, self.book, self.bench.problem)
 
     def end(self, verdict: Verdict) -> CampaignSummary:
         """Leave the campaign in a state that says why, and return what it came to."""
-        state = CampaignState.STOPPED if verdict.stop else CampaignState.RESTING
-        rest, cut_short = self.why_rest, self.watcher.stop_now and not verdict.stop
-        reason = verdict.words if verdict.stop else f"{rest[:1].upper()}{rest[1:]}."
+        ended = CampaignState.CANCELLED if self.watcher.cancelled else CampaignState.RESTING
+        state = CampaignState.STOPPED if verdict.stop else ended
+        reason = verdict.words if verdict.stop else _sentence(self.why_rest)
+        cut_short = self.watcher.stop_now and not verdict.stop
         self._say(state, reason)
         return summary_of(
             self.name,
@@ -220,51 +261,42 @@ class Loop:
         """Show how far the campaign has come."""
         self.watcher.show(snapshot(self))
 
+    @property
+    def closed(self) -> list[int]:
+        """Rows never to be proposed again: proposed before, or much like what was vetoed."""
+        return [*self.book.closed(self.bench.rows), *self.near_vetoed()]
+
+    def near_vetoed(self) -> set[int]:
+        """Return the rows of the near duplicates of what a person vetoed."""
+        return self._vetoes.near(self.book.structures[e.structure] for e in self.book.vetoed)
+
+    def _set(self, message: Message) -> None:
+        """Go on under a spec that a person changed."""
+        if not (words := take_over(self.store, message)):
+            return
+        self.watcher.note(words)
+        spec = CampaignSpec.model_validate(known_campaign(self.store, self.name).spec)
+        if spec.compute.workers not in (None, self.bench.spec.compute.workers):
+            self.dispatching.slots = self.bench.cluster.resized(spec.compute.workers)
+        self.bench = self.bench.under(spec)
+        ask(self)
+
+    @contextmanager
+    def _ending_with_its_process(self) -> Iterator[None]:
+        """Let what runs end, and be recorded as cancelled, where Prefect ends the process."""
+        try:
+            yield
+        except TerminationSignal:
+            self.watcher.cancel(TERMINATED)
+            self.dispatching.wait_for_all(ENDING_S)
+            raise
+
     def _say(self, state: CampaignState, reason: str) -> None:
         self.store.set_campaign_state(self.name, state, reason, owner=self.lease.owner)
 
     def _assessed(self) -> Assessment:
         bench, answers = self.bench, self.book.answers
         return assess(answers, bench.problem, bench.pool.elements, bench.given_references)
-
-    def _picks(self) -> list[Pick]:
-        bench = self.bench
-        closed = self.book.closed(bench.rows)
-        rng = self._rng("picks")
-        if not self.book.picks or self.learned is None:
-            size = None if self.book.picks else bench.spec.start.random
-            return start_picks(bench.pool, self._room(size), rng, closed)
-        return propose(
-            self.learned,
-            bench.pool,
-            bench.problem,
-            bench.proposing,
-            self._room(),
-            rng,
-            pending=self.book.pending(bench.rows),
-            closed=closed,
-        )
-
-    def _room(self, size: int | None = None) -> int:
-        """Return how many picks the next round may hold."""
-        spec, waiting = self.bench.spec, len(self.dispatching.waiting)
-        wanted = size or (self._vacant if self.steady else spec.acquisition.batch)
-        budget, startable = spec.stop.calculations, self.limits.room()
-        left = None if budget is None else budget - len(self.book.picks)
-        unclaimed = None if startable is None else startable - waiting
-        bounds = [each for each in (left, unclaimed) if each is not None]
-        return max(min([wanted, *bounds]), 0)
-
-    @property
-    def _vacant(self) -> int:
-        """Picks that workers could start now, and while another round is made."""
-        return self.dispatching.room(self.pace.ahead(self.dispatching.slots))
-
-    def _new_imports(self) -> list[StructureRecord]:
-        """Return the structures whose results were imported since the last round."""
-        taken = set(self.book.structures)
-        new = [each for each in imported_structures(self.store, self.name) if each not in taken]
-        return list(self.store.structures(new).values())
 
     def _commit(self, picks: Sequence[Pick], structures: Sequence[StructureRecord]) -> None:
         """Store a round: picks, structures, model, predictions, and the round last."""
@@ -276,11 +308,11 @@ class Loop:
                 campaign=self.name,
                 number=number,
                 counts={"proposed": len(picks)},
-                metrics=self._metrics(),
+                metrics=round_metrics(self),
                 predictions=kept_predictions(self.store, self.bench.pool, self.outlook),
             )
             model = kept_model(self.store, self.name, number, self.learned)
-            self.store.commit_round(committed, proposals, structures, model)
+            committed = self.store.commit_round(committed, proposals, structures, model)
         self.rounds[number] = committed
         self.book.add(proposals, structures)
 
@@ -288,8 +320,8 @@ class Loop:
         """Queue the calculation of each pick, and let those that are open wait for a worker."""
         self.lease.check()
         with self.ledger.timed("store"):
-            new = self.queue.picks()
-        self.dispatching.add((each, self._formula(each.structure)) for each in new)
+            new = self.queue.picks(ready(self))
+        self.dispatching.add((each, self.formula(each.structure)) for each in new)
 
     def _ended(self, outcome: Outcome) -> None:
         record = outcome.calculation
@@ -308,75 +340,19 @@ class Loop:
             words = outcome.waiting or (outcome.failure.message if outcome.failure else "")
             if (named := remedy_words(record)) and record.remedy_of is None:
                 words += f"; another calculation may converge, with {named}"
-            self.watcher.note(f"{self._formula(record.structure)}: {outcome.state}: {words}")
+            self.watcher.note(f"{self.formula(record.structure)}: {outcome.state}: {words}")
         self.show()
 
     def _follow(self) -> None:
         """Queue the remedies that are asked for since a calculation was set aside."""
         with self.ledger.timed("store"):
             new = self.queue.remedies()
-        self.dispatching.add((each, self._formula(each.structure)) for each in new)
+        self.dispatching.add((each, self.formula(each.structure)) for each in new)
 
     def _account(self, record: Calculation) -> str:
         """Return what the engine's time is charged to: an answer that counts, or a remedy apart."""
         counts = self.bench.spec.remedies.physics == "together"
         return "engine" if counts or record.fingerprint == self.bench.fingerprint else "remedies"
-
-    def _progress(self) -> Progress:
-        metrics = prequential(self.book, self.assessment.values)
-        closed = set(self.book.closed(self.bench.rows))
-        return Progress(
-            calculations=self.book.ended,
-            hours=self._hours(),
-            unknown=len(self.bench.pool) - len(closed),
-            barren_rounds=barren_rounds(
-                self.book, self.assessment.finds, self.bench.spec.acquisition.batch
-            ),
-            expected_missed=self.outlook.expected_missed if self.outlook else None,
-            z_spread=metrics.get("z_std"),
-            predictions=int(metrics.get("count") or 0),
-        )
-
-    def _hours(self) -> float:
-        """Wall time of all runs that ended rounds, and of this one."""
-        earlier = sum(each.ledger.get("wall", 0.0) for each in self.rounds.values())
-        return (earlier + self.ledger.wall) / 3600
-
-    def _close_rounds(self, found: Verdict) -> None:
-        """Write down what the rounds that have ended came to; the last one has the verdict."""
-        waiting = {each.id for each in self.book.unended}
-        open_rounds = [each for each in self.rounds.values() if each.state == "open"]
-        for each in open_rounds:
-            mine = [pick for pick in self.book.proposals if pick.round == each.number]
-            if any(self.book.waits(pick, waiting) for pick in mine):
-                continue
-            last = each is open_rounds[-1]
-            changes = {
-                "state": "assessed",
-                "counts": {"proposed": len(mine), **self._counts()},
-                "metrics": self._metrics(),
-                "hull": tuple(find.to_plain() for find in self.assessment.finds),
-                "ledger": self.ledger.plain() if last else {},
-                "verdict": asdict(found) if last else None,
-            }
-            with self.ledger.timed("store"):
-                self.store.update_round(self.name, each.number, **changes)
-            self.rounds[each.number] = Round(**{**vars(each), **changes})
-            if last:
-                self.ledger = Ledger()
-
-    def _counts(self) -> dict[str, int]:
-        return {
-            "pool": len(self.bench.pool),
-            "ended": self.book.ended,
-            "done": self.book.count(State.DONE),
-            "quarantined": self.book.count(State.QUARANTINED),
-            "found": len(self.assessment.finds),
-        }
-
-    def _metrics(self) -> dict[str, float | None]:
-        missed = self.outlook.expected_missed if self.outlook else None
-        return {**prequential(self.book, self.assessment.values), "expected_missed": missed}
 
     def _price_of_next(self) -> float:
         """Return the node-hours that the next calculation may take; 0 while nothing is known."""
@@ -387,10 +363,11 @@ class Loop:
     def _nodes(self, sites: int) -> float:
         return self.bench.profile.nodes(self.bench.spec.engine.name, sites)
 
-    def _formula(self, structure: str) -> str:
+    def formula(self, structure: str) -> str:
+        """Return the formula of a structure that is known, or the start of its id."""
         record = self.book.structures.get(structure)
         return record.formula if record else structure[:8]
 
-    def _rng(self, what: str) -> np.random.Generator:
-        """Return chance that a resumed driver draws again: by seed, round and purpose."""
-        return np.random.default_rng([self.bench.spec.seed, len(self.rounds), *what.encode()])
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."

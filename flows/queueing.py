@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from leadline.flows.bench import Bench
 from leadline.tasks.notebook import Notebook
@@ -29,12 +29,12 @@ class Queue:
         self.bench, self.book, self.say = bench, book, say
         self.store = bench.store
 
-    def picks(self) -> list[Calculation]:
-        """Queue the calculation of each pick, and return those that are open.
+    def picks(self, new: Sequence[Proposal]) -> list[Calculation]:
+        """Queue the calculations of picks in their order, and return those that are open.
 
         One that is done answers without an engine.
         """
-        bench, new = self.bench, self.book.unlinked
+        bench = self.bench
         with self.store.step():
             wanted = [
                 calculation_of(

@@ -6,9 +6,7 @@ as often as one likes, and beside campaigns that work.
 
 from __future__ import annotations
 
-import getpass
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +18,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 from pydantic import Field
 
 from leadline.flows.crashed_runs import crashed_runs
+from leadline.flows.person import person
 from leadline.flows.prefect_server import prefect_server
 from leadline.flows.run_parameters import explained
 from leadline.flows.server_register import Lobby
 from leadline.flows.store_of import open_for, store_folder
-from leadline.tasks.compute.processes import host
 from leadline.tasks.compute.profile import load_profile
 from leadline.tasks.errors import (
     ConflictError,
@@ -96,7 +94,7 @@ def reconciled(name: str | None, gone: str | None, say: Say, seconds: float = WA
     with _opened(say) as store:
         names = [known_campaign(store, name).name] if name else None
         names = names or [each.name for each in store.campaigns()]
-        reconciler = Reconciler(store, _roots(store, say), _person(), name=name, gone=gone)
+        reconciler = Reconciler(store, _roots(store, say), person(), name=name, gone=gone)
         counts = f"{counted(len(names), 'campaign')}, {counted(reconciler.open, 'calculation')}"
         say(f"{store.kind} in {store.location}: {counts} not ended")
         reconciler.watch(say, seconds)
@@ -142,7 +140,7 @@ def retried(wanted: str, why: str) -> str:
                 f"{wanted!r} names {what}; there: {', '.join(known) or 'none in quarantine'}. "
                 "Name one by the start of its id"
             )
-        store.retry(found[0].id, _person(), why)
+        store.retry(found[0].id, person(), why)
     formula = formulas.get(found[0].structure, "")
     return (
         f"{formula} {found[0].id[:12]} is in the queue again, for one more attempt: "
@@ -231,10 +229,3 @@ def _in_prefect(
 def _is_meant(record: Calculation, formulas: dict[str, str], wanted: str) -> bool:
     by_id = record.id.startswith(wanted) or record.structure.startswith(wanted)
     return formulas.get(record.structure) == wanted or (len(wanted) >= 4 and by_id)
-
-
-def _person() -> str:
-    try:
-        return f"{getpass.getuser()} on {host()}"
-    except (KeyError, OSError):  # a container may know no name for its user
-        return f"user {os.getuid()} on {host()}"

@@ -243,6 +243,17 @@ class StartSpec(Section):
     known: list[KnownSpec] = Field(default_factory=list, description="results at hand")
 
 
+class ReviewSpec(Section):
+    """Whether a person is asked about the picks of a round before they are calculated."""
+
+    silence: Literal["wait", "approve", "veto"] = Field(
+        default="wait", description="what becomes of picks that nobody speaks about"
+    )
+    after: Hours = Field(
+        default=24.0, gt=0, description="hours after which silence approves or vetoes"
+    )
+
+
 class StopSpec(Section):
     """When the campaign has done enough: the first rule that answers stops it."""
 
@@ -306,6 +317,9 @@ class CampaignSpec(Section):
     )
     store: StoreSpec = Field(default_factory=StoreSpec, description="where records are kept")
     start: StartSpec = Field(default_factory=StartSpec, description="how the campaign begins")
+    review: ReviewSpec | None = Field(
+        default=None, description="a person's verdict on each round's picks; none by default"
+    )
     stop: StopSpec = Field(
         default_factory=StopSpec, description="when it has done enough: the first rule that answers"
     )
@@ -316,6 +330,12 @@ class CampaignSpec(Section):
         if problem := unkeepable(data):
             raise PydanticCustomError(REFUSED, "{words}", {"words": problem})
         return data
+
+    @field_validator("review", mode="before")
+    @classmethod
+    def _review_is_on_or_off(cls, value: Any) -> Any:
+        """Take ``true`` and ``false`` for a review by the rule of default and for none."""
+        return ({} if value else None) if isinstance(value, bool) else value
 
     @field_validator("objective", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from leadline.flows.in_flight import Merged, merged
 from leadline.flows.packages import package_versions
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_objective import HullObjective, Objective
@@ -17,26 +18,33 @@ from leadline.tasks.store.records import Calculation, Campaign
 from leadline.tasks.store.store import Store
 
 
-def enrol(store: Store, spec: CampaignSpec, engine: Engine, recipe: Recipe) -> Campaign:
+def enrol(store: Store, spec: CampaignSpec, engine: Engine, recipe: Recipe) -> Merged:
     """Create the campaign, or carry it on under a file that may have changed.
+
+    Returns
+    -------
+    Merged
+        What holds: the file, but for what was set in flight.
 
     Raises
     ------
     SpecChangeError
         If the change would put labels of two kinds into one campaign.
     """
-    plain = spec.model_dump(mode="json")
     known = store.campaign(spec.name)
     if known is None:
+        plain = spec.model_dump(mode="json")
         store.create_campaign(
             Campaign(spec.name, plain, packages=package_versions(), server=store.kind)
         )
-    elif known.spec != plain:
-        refuse_mixing(store, known, spec, engine, recipe)
-        store.new_spec_version(spec.name, plain, reason=changed_keys(known.spec, plain))
-    found = store.campaign(spec.name)
-    assert found is not None, "it was just created or read"
-    return found
+        return Merged(spec, {})
+    holds = merged(spec, known)
+    plain = holds.spec.model_dump(mode="json")
+    if known.spec != plain or known.in_flight != holds.in_flight:
+        refuse_mixing(store, known, holds.spec, engine, recipe)
+        reason = changed_keys(known.spec, plain)
+        store.new_spec_version(spec.name, plain, reason, in_flight=holds.in_flight)
+    return holds
 
 
 def refuse_mixing(
@@ -89,7 +97,8 @@ def label_of(store: Store, name: str) -> Calculation | None:
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Return the keys that differ, as a person reads them."""
     keys = sorted({*before, *after})
-    return "changed: " + ", ".join(key for key in keys if before.get(key) != after.get(key))
+    changed = [key for key in keys if before.get(key) != after.get(key)]
+    return "changed: " + (", ".join(changed) or "the file, to what was set in flight")
 
 
 def _recipe_of(label: Calculation) -> str:

@@ -130,14 +130,8 @@ def _yaml_words(error: Exception, text: str) -> str:
 
 
 def _apply(data: dict[str, Any], change: str) -> None:
-    path, separator, text = change.partition("=")
+    path, value = key_and_value(change, "--set ")
     keys = path.split(".")
-    if not separator or not all(keys):
-        raise SpecError(f"--set {change}: must be key.path=value, e.g. stop.calculations=50")
-    try:
-        value = yaml.safe_load(text)
-    except NOT_YAML:
-        raise SpecError(f"--set {path}: the value {shown(text)} is not YAML") from None
     place: Any = data
     for key in keys[:-1]:
         place = _inside(place, key, change)
@@ -147,6 +141,20 @@ def _apply(data: dict[str, Any], change: str) -> None:
         place[keys[-1]] = value
     else:
         raise SpecError(f"--set {change}: {'.'.join(keys[:-1])} holds no keys")
+
+
+def key_and_value(change: str, option: str = "") -> tuple[str, Any]:
+    """Return the path of a key and its value, which a person wrote as ``key.path=value``.
+
+    ``option`` comes before the change in errors.
+    """
+    path, separator, text = change.partition("=")
+    if not separator or not all(path.split(".")):
+        raise SpecError(f"{option}{change}: must be key.path=value, e.g. stop.calculations=50")
+    try:
+        return path, yaml.safe_load(text)
+    except NOT_YAML:
+        raise SpecError(f"{option}{path}: the value {shown(text)} is not YAML") from None
 
 
 def _inside(place: Any, key: str, change: str) -> Any:

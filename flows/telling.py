@@ -12,6 +12,7 @@ from typing import Any
 from pymatgen.core import Composition
 
 from leadline.flows.held_jobs import held_jobs
+from leadline.flows.steering import steered, steering_lines, verdict_words
 from leadline.flows.store_of import open_for, store_folder
 from leadline.tasks.compute.job_notes import JobNote, job_notes
 from leadline.tasks.compute.profile import load_profile
@@ -134,6 +135,7 @@ def _status(store: Store, name: str) -> dict[str, Any]:
             }
             for each in view.remedies
         ],
+        **steered(store, campaign),
     }
 
 
@@ -169,6 +171,7 @@ def _words(status: Mapping[str, Any]) -> str:
             f"there: its driver was {each['driver']}"
             for each in status["left_jobs"]
         ),
+        *steering_lines(status),
         f"  store: {status['store']}",
     ]
     return "\n".join(line for line in lines if line)
@@ -265,6 +268,8 @@ def _relations(structure: StructureRecord) -> Iterable[str]:
 def _why(reader: CampaignReader, proposal: Proposal) -> Iterable[str]:
     why = proposal.why
     yield f"  picked        round {proposal.round}, rank {proposal.rank + 1}: {why['words']}"
+    if proposal.verdict:
+        yield f"  review        {verdict_words(proposal)}"
     if why.get("mean") is not None:
         yield f"  predicted     {why['mean']:.5f} ± {why['sd']:.5f}, score {why['score']:.4g}"
     for each in why.get("neighbours") or ():

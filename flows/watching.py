@@ -36,22 +36,39 @@ class Watcher:
 
     def __init__(self, display: Display) -> None:
         self._display = display
-        self._cancelled = False
-        self.interrupts = Interrupts(self.note, self.cancel)
+        self._at_once = False
+        self._rests = ""
+        self.cancelled = ""
+        """Who cancelled this run, after the word cancelled; '' where nobody did."""
+        self.interrupts = Interrupts(self.note, self.stop)
 
-    def cancel(self) -> None:
+    def stop(self) -> None:
         """Have everything stop at once."""
-        self._cancelled = True
+        self._at_once = True
+
+    def cancel(self, words: str) -> None:
+        """Have everything stop at once, because a person cancelled this run."""
+        self.cancelled = self.cancelled or words
+        self.stop()
+
+    def rest(self, words: str) -> None:
+        """Have what runs finish, and nothing more start, because a person asked for it."""
+        self._rests = words
 
     @property
     def stop_requested(self) -> bool:
         """True if this run shall start nothing more."""
-        return self.interrupts.requested or self._cancelled
+        return self.interrupts.requested or self._at_once or bool(self._rests)
 
     @property
     def stop_now(self) -> bool:
         """True if what runs shall end, too."""
-        return self._cancelled
+        return self._at_once
+
+    @property
+    def why_stopped(self) -> str:
+        """Who stopped this run, in words."""
+        return self.cancelled or self._rests or "stopped by hand"
 
     def note(self, words: str) -> None:
         """Tell one thing that happened."""

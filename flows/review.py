@@ -1,0 +1,147 @@
+"""A person's verdict on the picks of a campaign, by a form in the Prefect UI.
+
+The flow shows what waits, pauses for the form, and sends what was decided to the campaign.
+It runs beside the campaign: whatever becomes of it, that one goes on by its own rule for
+silence. Run it as a Prefect deployment, from the UI or by an event.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+from pydantic import BaseModel, ConfigDict, Field
+
+from leadline.flows.asking import said
+from leadline.flows.setting import ask_for
+from leadline.flows.store_of import open_for
+from leadline.flows.verdicts import Decision, Waiting, send_decision, what_waits
+from leadline.surrogate.errors import LeadlineError
+from leadline.tasks.errors import InputError
+from leadline.tasks.report.formatting import counted
+
+POLL_S = 2
+"""Seconds between two looks at whether the form was filled in."""
+HOW = "the form in Prefect"
+
+
+class Veto(BaseModel):
+    """A pick that is not to be calculated, nor what is much like it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rank: str = Field(description="rank of the pick in the table above")
+    why: str = Field(description="why not: kept with the pick")
+
+
+class Verdicts(RunInput):
+    """What you decide. What you leave out waits on, and silence does what the campaign says."""
+
+    approve_all: bool = Field(
+        default=False, description="approve every pick that you do not veto below"
+    )
+    approve: list[str] = Field(default_factory=list, description="or approve these alone, by rank")
+    veto: list[Veto] = Field(default_factory=list, description="picks that are not to be run")
+    add: list[str] = Field(
+        default_factory=list,
+        description="candidates to calculate as well: a formula, or the start of an id",
+    )
+    order: list[str] = Field(
+        default_factory=list, description="ranks in the order in which they are to start"
+    )
+    batch: int | None = Field(
+        default=None, ge=1, le=1000, description="picks of a round from the next one on"
+    )
+    by: str = Field(default="", description="your name, for the record")
+    why: str = Field(default="", description="a reason for all of it, for the record")
+
+    @property
+    def decision(self) -> Decision:
+        """The verdicts by rank."""
+        return Decision(
+            approve=["all"] if self.approve_all else self.approve,
+            veto={each.rank: each.why for each in self.veto},
+            add=self.add,
+            order=self.order,
+        )
+
+
+@flow(name="review", flow_run_name="review {name}", retries=0, persist_result=False)
+def review(name: str, hours: float = 24.0) -> State[str]:
+    """Show the picks that wait for review, and take a person's verdicts.
+
+    Parameters
+    ----------
+    name
+        The campaign.
+    hours
+        How long the form stays open; then the campaign's rule for silence holds.
+    """
+    problem, number = "", 0
+    while True:
+        with open_for(write=False) as store:
+            waiting = what_waits(store, name)
+        if not waiting.picks:
+            return Completed(message=f"no picks of {name} wait for review")
+        form = Verdicts.with_initial_data(description=page(waiting, problem))
+        try:
+            verdicts = pause_flow_run(
+                wait_for_input=form,
+                timeout=round(hours * 3600),
+                poll_interval=POLL_S,
+                key=f"review-{number}",
+            )
+        except FlowPauseTimeout:
+            return Completed(message=f"nobody decided: {waiting.silence}")
+        try:
+            return Completed(message=_sent(waiting, verdicts))
+        except LeadlineError as error:  # the form comes again, and says what was wrong
+            problem, number = str(error), number + 1
+            get_run_logger().warning("%s", problem)
+
+
+def page(waiting: Waiting, problem: str = "") -> str:
+    """Return what stands above the form, in Markdown."""
+    rows = [
+        f"| {each.rank} | {each.formula} | {each.space_group} | {each.structure[:12]} "
+        f"| {each.words} |"
+        for each in waiting.picks
+    ]
+    return "\n".join(
+        [
+            *([f"**Not taken: {problem}**", ""] if problem else []),
+            f"{counted(len(waiting.picks), 'pick')} of {waiting.campaign} for {_rounds(waiting)} "
+            f"({waiting.silence}):",
+            "",
+            "| rank | formula | space group | id | why this one |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _rounds(waiting: Waiting) -> str:
+    return " and ".join(f"round {each}" for each in waiting.rounds)
+
+
+def _sent(waiting: Waiting, verdicts: Verdicts) -> str:
+    """Send what was decided; return what became of it."""
+    decision, told = verdicts.decision, []
+    if decision.empty and verdicts.batch is None:
+        raise InputError("nothing was decided; approve, veto or add something")
+    by = verdicts.by or f"somebody in Prefect at {datetime.now(UTC):%H:%M} UTC"
+    if not decision.empty:
+        with open_for(write=False) as store:
+            told.append(send_decision(store, waiting, decision, verdicts.why, HOW, by))
+    if verdicts.batch is not None:
+        changes = {"acquisition.batch": verdicts.batch}
+        told.append(ask_for(waiting.campaign, changes, said(verdicts.why, HOW, by)))
+    for words in told:
+        get_run_logger().info("%s", words)
+    return "; ".join(told)
