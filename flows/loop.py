@@ -17,6 +17,7 @@ from leadline.flows.bench import Bench
 from leadline.flows.dispatching import Dispatching
 from leadline.flows.ending import summary_of
 from leadline.flows.importing import import_file
+from leadline.flows.inbox import Handlers
 from leadline.flows.limits import RunLimits
 from leadline.flows.opening_round import no_ground, reference_picks
 from leadline.flows.pace import Pace
@@ -193,7 +194,7 @@ class Loop:
 
     def heed(self) -> None:
         """Do what others ask: settings and verdicts in the inbox, or the rule for silence."""
-        handlers = {SETTING: self._set, VERDICT: partial(take_verdicts, self)}
+        handlers: Handlers = {SETTING: self._set, VERDICT: partial(take_verdicts, self)}
         asked = self.bench.inbox.take_if_any(handlers)
         if self.bench.spec.review is not None:
             speak_for_silence(self)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import psutil
 import pytest
@@ -58,7 +59,7 @@ def states_in_prefect(client: SyncPrefectClient, run: str) -> tuple[str, list[st
     """How Prefect shows a run, and the calculations in it, once it has all of them."""
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
     tasks = until(lambda: len(found := client.read_task_runs(flow_run_filter=mine)) > 1 and found)
-    flow = client.read_flow_run(run)
+    flow = client.read_flow_run(UUID(run))
     calculations = [each for each in tasks if not each.name.startswith(("learn", "propose"))]
     return str(flow.state_name), sorted(str(each.state_name) for each in calculations)
 
@@ -121,7 +122,7 @@ def _in_prefect(leadline: Run, file: Path, store: Path, prefect_api: dict[str, s
     driver = leadline("run", file)
     until(lambda: len(engines(store)) >= before + 2 and running(store), driver)
     with process_settings(prefect_api), get_client(sync_client=True) as client:
-        client.set_flow_run_state(last_run(store), Cancelling(), force=True)  # type: ignore[arg-type]
+        client.set_flow_run_state(last_run(store), Cancelling(), force=True)
     words = ended(driver)
     assert "cancelled in Prefect; ending what runs" in words
     is_cancelled(store, "In Prefect.", prefect_api)
@@ -149,7 +150,7 @@ def test_a_run_of_a_deployment_that_is_cancelled_leaves_states_that_say_so(
     try:
         with process_settings(prefect_api), get_client(sync_client=True) as client:
             until(lambda: "cancelled" in {each.name for each in client.read_deployments()}, server)
-            run = run_deployment("campaign/cancelled", parameters={"spec": spec}, timeout=0)
+            run: Any = run_deployment("campaign/cancelled", parameters={"spec": spec}, timeout=0)
             until(lambda: running(store), server)
             client.set_flow_run_state(run.id, Cancelling())
             until(lambda: client.read_flow_run(run.id).state.is_final(), server)  # type: ignore[union-attr]
