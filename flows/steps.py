@@ -12,7 +12,8 @@ from prefect.states import Cancelled, Completed, Failed
 
 from leadline.tasks.calculate import Outcome
 from leadline.tasks.calculation import FailureKind
-from leadline.tasks.store.records import CalculationState
+from leadline.tasks.report.formatting import counted, duration
+from leadline.tasks.store.records import Calculation, CalculationState
 
 T = TypeVar("T")
 
@@ -55,15 +56,32 @@ def calculation_task(work: Callable[[str], Outcome]) -> Task[[str, str], Any]:
 
 
 def state_of(outcome: Outcome) -> State[None]:
-    """Return the Prefect state that says how a calculation ended."""
+    """Return the Prefect state that says how a calculation ended.
+
+    Its name tells apart what a person does about it: nothing (Completed), nothing yet
+    (Detached), look at the machine (RemoteFailure) or the settings (ConfigurationFailure),
+    run again (PhysicsFailure, which has remedies left; Cancelled), settle what cannot be
+    proved (Waiting), decide (Quarantined, and whose trouble it was).
+    """
     if outcome.detached:
         return Completed(name="Detached", message=outcome.waiting)
     if outcome.waiting:
         return Failed(name="Waiting", message=outcome.waiting)
     failure = outcome.failure
+    if outcome.state is CalculationState.DONE:
+        return Completed(message=_gave(outcome.calculation))
     if failure is None:
-        return Completed(message="converged")
+        return Cancelled(message="ended before an engine started")
+    words = f"{failure.reason}: {failure.message}"
+    if outcome.state is CalculationState.QUARANTINED:
+        return Failed(name="Quarantined", message=f"{failure.kind}: {words}")
     if outcome.state is CalculationState.CANCELLED or failure.kind is FailureKind.CANCELLED:
         return Cancelled(message=failure.message)
-    name = "Quarantined" if failure.kind is FailureKind.PHYSICS else NAMES[failure.kind]
-    return Failed(name=name, message=f"{failure.reason}: {failure.message}")
+    return Failed(name=NAMES[failure.kind], message=words)
+
+
+def _gave(record: Calculation) -> str:
+    """Return what a finished calculation took."""
+    tries = f", attempt {len(record.attempts)}" if len(record.attempts) > 1 else ""
+    steps = f" in {counted(record.steps, 'ionic step')}" if record.steps else ""
+    return f"converged{steps}, {duration(record.times.get('wall'))}{tries}"
