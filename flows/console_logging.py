@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import prefect.main  # noqa: F401  sets up Prefect's logging, which then stays as it is
 from prefect.logging.handlers import PrefectConsoleHandler
+
+from leadline.flows.terminal_logging import all_handlers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ def quiet_prefect() -> Iterator[None]:
     Nor does it print how runs fail, with a traceback for each: leadline says so
     itself. What it sends to its server is left as it is.
     """
-    handlers = [each for each in _handlers() if isinstance(each, PrefectConsoleHandler)]
+    handlers = [each for each in all_handlers() if isinstance(each, PrefectConsoleHandler)]
     before = [(each, each.level) for each in handlers]
     for handler in handlers:
         handler.setLevel(max(handler.level, logging.WARNING))
@@ -46,7 +47,7 @@ def quiet_senders() -> Iterator[None]:
     It prints every event that it could not send, with tracebacks between; leadline
     says once that the server is away, and at the end what it does not know.
     """
-    handlers = [each for each in _handlers() if isinstance(each, logging.StreamHandler)]
+    handlers = [each for each in all_handlers() if isinstance(each, logging.StreamHandler)]
     raising, logging.raiseExceptions = logging.raiseExceptions, False  # logs that cannot be sent
     for handler in handlers:
         handler.addFilter(_is_of_no_sender)
@@ -58,43 +59,9 @@ def quiet_senders() -> Iterator[None]:
             handler.removeFilter(_is_of_no_sender)
 
 
-@contextmanager
-def through_stderr() -> Iterator[None]:
-    """Have handlers that hold the terminal itself write to ``sys.stderr`` instead.
-
-    Inside a live display ``sys.stderr`` prints above the display; a handler made
-    before holds the terminal and would write across it.
-    """
-    terminal = (sys.__stdout__, sys.__stderr__)
-    held = [
-        (each, each.stream)
-        for each in _handlers()
-        if isinstance(each, logging.StreamHandler) and each.stream in terminal
-    ]
-    for handler, _ in held:
-        _point(handler, sys.stderr)
-    try:
-        yield
-    finally:
-        for handler, stream in held:
-            _point(handler, stream)
-
-
 def _says_no_run_failed(record: logging.LogRecord) -> bool:
     return record.levelno < logging.ERROR or not record.name.startswith(_RUNS)
 
 
 def _is_of_no_sender(record: logging.LogRecord) -> bool:
     return not record.name.startswith(_SENDERS)
-
-
-def _point(handler: logging.StreamHandler[Any], stream: Any) -> None:
-    handler.setStream(stream)
-    if isinstance(handler, PrefectConsoleHandler):
-        handler.console.file = stream
-
-
-def _handlers() -> list[logging.Handler]:
-    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
-    found = (each.handlers for each in loggers if isinstance(each, logging.Logger))
-    return list(dict.fromkeys(handler for handlers in found for handler in handlers))

@@ -9,14 +9,18 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from leadline.flows.console_logging import quiet_prefect
 from leadline.flows.progress_lines import Lines
 from leadline.flows.progress_panel import Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leadline.tasks.assess import Find
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,6 @@ class ProgressDisplay:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self._open.enter_context(quiet_prefect())
         self._open.enter_context(self._display)
         return self
 
@@ -132,6 +135,21 @@ def _can_hold_a_panel(stream: TextIO) -> bool:
     # Not by rich's word alone: with FORCE_COLOR, which CI sets, it takes a file for a terminal.
     console = Console(file=stream)
     return stream.isatty() and not console.is_dumb_terminal and not console.options.ascii_only
+
+
+def best_words(finds: Sequence[Find]) -> str:
+    """Return the best of a property's finds, or the deepest phase; empty where there is none."""
+    if not finds:
+        return ""
+    if finds[0].energy_above_hull is None:  # of a property, the best one comes first
+        return f"{name_of(finds[0])} {finds[0].value:.4g}"
+    deepest = min(finds, key=lambda find: find.value)
+    return f"{name_of(deepest)} {deepest.value:.4g} eV/atom"
+
+
+def name_of(find: Find) -> str:
+    """Return a formula, with a mark where a remedy changed the physics."""
+    return find.answer.formula + ("*" if find.answer.changed else "")
 
 
 def duration(seconds: float) -> str:

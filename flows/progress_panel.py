@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from leadline.flows.console_logging import through_stderr
+from leadline.flows.terminal_logging import through_stderr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,6 +10,7 @@ from prefect.exceptions import CancelledRun
 from rich.console import Console
 from rich.table import Table
 
+from leadline.flows.console_logging import quiet_prefect
 from leadline.flows.lease import refuse_second_driver
 from leadline.flows.limits import RunLimits
 from leadline.flows.prefect_server import PrefectServer, prefect_server
@@ -19,7 +20,7 @@ from leadline.flows.spec import CampaignSpec
 from leadline.flows.summary import CampaignSummary
 from leadline.flows.watching import DISPLAY, ERROR, SUMMARY
 from leadline.surrogate.errors import LeadlineError
-from leadline.tasks.errors import PrefectServerError, StoreError
+from leadline.tasks.errors import PrefectServerError
 from leadline.tasks.store.records import CampaignState
 
 
@@ -28,15 +29,16 @@ def run_campaign(spec: CampaignSpec, limits: RunLimits) -> None:
     refuse_second_driver(spec)
     with prefect_server(meanwhile=_import_campaign) as server:
         from leadline.flows.campaign import campaign
+        from leadline.flows.publishing import report_path
 
-        with ProgressDisplay() as display, _shown_on(display):
+        with quiet_prefect(), ProgressDisplay() as display, _shown_on(display):
             display.note(server.words)
             summary = _whatever_prefect_makes_of_it(
                 lambda: campaign(spec, limits.calculations, limits.hours, limits.node_hours),
                 display,
                 server,
             )
-    print_summary(summary, str(_report(spec)))
+    print_summary(summary, str(report_path(spec.name)))
 
 
 def _whatever_prefect_makes_of_it(
@@ -129,15 +131,3 @@ def _shown_on(display: ProgressDisplay) -> Iterator[None]:
 def _import_campaign() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-
-
-def _report(spec: CampaignSpec) -> object:
-    """Write the report; a database that went away must not hide what the run came to."""
-    from leadline.flows.publishing import write_report
-    from leadline.flows.store_of import open_for
-
-    try:
-        with open_for(spec.store, write=False) as store:
-            return write_report(store, spec.name)
-    except StoreError as error:
-        return f"not written: {error}"

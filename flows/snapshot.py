@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from prefect.settings import PREFECT_UI_URL
 
-from leadline.flows.progress import Progress
-from leadline.tasks.assess import Find
+from leadline.flows.progress import Progress, best_words, name_of
 from leadline.tasks.store.records import CalculationState as State
 
 if TYPE_CHECKING:
@@ -30,24 +28,11 @@ def snapshot(loop: Loop) -> Progress:
         failed=book.count(State.FAILED),
         quarantined=book.count(State.QUARANTINED),
         cut=book.count(State.CUT),
-        best=_best(finds),
-        found=tuple(map(_name, finds)),
+        best=best_words(finds),
+        found=tuple(map(name_of, finds)),
         finds_left=loop.outlook.expected_missed if loop.outlook else None,
         elapsed=time.monotonic() - loop.limits.begun,
         time_limit=loop.limits.hours and loop.limits.hours * 3600,
         prefect=PREFECT_UI_URL.value() or "",
         dask=bench.cluster.dashboard or "",
     )
-
-
-def _best(finds: Sequence[Find]) -> str:
-    if not finds:
-        return ""
-    lowest = min(finds, key=lambda find: find.value)
-    unit = "" if lowest.energy_above_hull is None else " eV/atom"
-    return f"{_name(lowest)} {lowest.value:.4g}{unit}"
-
-
-def _name(find: Find) -> str:
-    """Return a formula, with a mark where a remedy changed the physics."""
-    return find.answer.formula + ("*" if find.answer.changed else "")

@@ -16,9 +16,10 @@ import pytest
 from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 
-from leadline.flows.console_logging import through_stderr
+from leadline.flows.console_logging import quiet_prefect
 from leadline.flows.progress import Progress, ProgressDisplay, duration
 from leadline.flows.progress_panel import draw
+from leadline.flows.terminal_logging import through_stderr
 
 SNAPSHOT = Progress(
     campaign="cu-au",
@@ -200,12 +201,12 @@ def test_on_a_terminal_what_others_print_stands_above_the_panel(terminal: Termin
     assert "round 4" in written.rpartition("a stray error")[2]
 
 
-def test_prefect_prints_warnings_alone_while_progress_is_shown() -> None:
+def test_prefect_prints_warnings_alone_while_it_is_quiet() -> None:
     (handler,) = [
         each for each in logging.getLogger().handlers if isinstance(each, PrefectConsoleHandler)
     ]
     level = handler.level
-    with ProgressDisplay(io.StringIO()):
+    with quiet_prefect():
         assert handler.level == logging.WARNING
     assert handler.level == level < logging.WARNING
 
