@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
 
 from leadline.tasks.report import summary
 from leadline.tasks.report.canvas import Plot
@@ -25,53 +27,125 @@ from leadline.tasks.report.plots import (
 )
 from leadline.tasks.report.view import CampaignView, Phase, Pick, RoundView
 
-MOST_PHASES, MOST_PICKS, MOST_FAILURES, LATEST_ROUNDS = 30, 40, 10, 2
+MOST_PHASES, MOST_PICKS, MOST_FAILURES, LATEST_ROUNDS = 15, 20, 10, 2
+ALONE, BESIDE = 91, 79
+"""Pixels an inch of a picture that stands alone, and of one of two side by side."""
 
 
-def report_markdown(view: CampaignView) -> str:
+@dataclass(frozen=True)
+class Links:
+    """Where there is more than an artifact holds.
+
+    Parameters
+    ----------
+    report
+        Address or path of the full report.
+    dask
+        Address of the Dask dashboard while a run works; empty where there is none.
+    """
+
+    report: str = ""
+    dask: str = ""
+
+
+def report_markdown(view: CampaignView, links: Links = Links()) -> str:
     """Return the report as markdown of less than 1 MB, its plots as PNG data URIs."""
     parts = [
         f"# {_text(view.name)}",
         _text(summary.sentence(view.objective.words)),
-        f"**{_text(summary.headline(view))}**",
-        f"*{_text(view.state)}*: {_text(summary.why(view))} {summary.in_flight(view)}".strip(),
-        *_pictures(result_plot(view)),
+        f"> **{_text(view.state.capitalize())}.** {_text(summary.headline(view))}",
+        *_links(links),
+        _numbers(view),
+        *_picture(result_plot(view)),
         *_phases(view),
-        *_pictures(learning_plot(view)),
-        *([summary.CONDITION] if view.found else []),
-        *_pictures(parity_plot(view), reliability_plot(view)),
-        *_calibration(view),
+        *_certificate(view),
+        *_learning(view),
         *_rounds(view),
         *_ledger(view),
         *_failures(view),
         *_remedies(view),
-        f"{_text(view.generated)}",
+        _text(view.generated),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _pictures(*plots: Plot | None) -> list[str]:
-    return [
-        f"![{_text(plot.alt)}](data:image/png;base64,{base64.b64encode(plot.png()).decode()})"
-        f"\n\n{_text(plot.caption)}"
-        for plot in plots
-        if plot is not None
-    ]
+def _links(links: Links) -> list[str]:
+    """Return where there is more; a path is no link in a browser."""
+    said = []
+    if links.report:
+        served = links.report.startswith(("http://", "https://"))
+        said.append(
+            f"[Full report]({links.report})" if served else f"Full report: `{links.report}`"
+        )
+    if links.dask:
+        said.append(f"[Dask dashboard]({links.dask})")
+    return [" · ".join(said)] if said else []
+
+
+def _numbers(view: CampaignView) -> str:
+    """Return the few numbers that say how far the campaign is, as one row."""
+    missed = view.rounds[-1].expected_missed if view.rounds else None
+    cells = {
+        "calculations": summary.computed(view),
+        "found": count(len(view.phases)),
+        "expected to be missing": fixed(missed, 1),
+        "now": summary.in_flight(view) or "nothing runs",
+        "rounds": count(len(view.rounds)),
+        "engine time": duration(view.ledger.seconds.get("engine")),
+    }
+    return _table(list(cells), [list(cells.values())])
+
+
+def _picture(plot: Plot | None) -> list[str]:
+    return [] if plot is None else [_image(plot, ALONE), f"*{_text(plot.caption)}*"]
+
+
+def _image(plot: Plot, pixels: int) -> str:
+    """Return a picture in HTML: markdown's own pictures have no width and stand alone."""
+    data = base64.b64encode(plot.png()).decode()
+    width = round(pixels * plot.figure.get_figwidth())
+    return (
+        f'<img width="{width}" style="max-width: 100%" alt="{escape(plot.alt)}" '
+        f'src="data:image/png;base64,{data}">'
+    )
 
 
 def _phases(view: CampaignView) -> list[str]:
     if not view.phases:
         return []
     rows = [
-        [_name(p), short(p.structure), p.space_group, fixed(p.value, 4),
-         mev(p.energy_above_hull), count(p.nth) if p.nth else "known"]
+        [_name(p), p.space_group, fixed(p.value, 4),
+         *([mev(p.energy_above_hull)] if view.objective.kind == "hull" else []),
+         count(p.nth) if p.nth else "known", short(p.structure)]
         for p in view.phases[:MOST_PHASES]
     ]  # fmt: skip
     value = view.objective.in_unit(view.objective.quantity)
-    head = ["phase", "structure", "space group", value, "above hull (meV/atom)", "found at"]
-    table = _table(head, rows)
+    above = ["above hull (meV/atom)"] if view.objective.kind == "hull" else []
+    head = ["phase", "space group", value, *above, "calculation", "id"]
     rest = len(view.phases) - len(rows)
-    return ["## Found", table, *([f"… and {count(rest)} more."] if rest else [])]
+    more = [f"… and {count(rest)} more, in the full report."] if rest else []
+    return ["## Found", _table(head, rows, numbers=range(2, 4 + len(above))), *more]
+
+
+def _certificate(view: CampaignView) -> list[str]:
+    """Return why the campaign stopped, with the evidence; else why it is where it is."""
+    if view.verdict is None:
+        known = view.reason and view.state != "running"
+        return ["## Why it is at rest", _text(summary.why(view))] if known else []
+    rows = [["rule", view.verdict.rule.replace("_", " ")]]
+    rows += [list(row) for row in summary.evidence_rows(view.verdict.evidence)]
+    return ["## Why it stopped", _text(summary.why(view)), _table(["evidence", "value"], rows)]
+
+
+def _learning(view: CampaignView) -> list[str]:
+    """Return how the search went, and whether the predictions were right."""
+    plots = [learning_plot(view), parity_plot(view), reliability_plot(view)]
+    drawn = [plot for plot in plots if plot is not None]
+    if not drawn:
+        return []
+    pictures = " ".join(_image(plot, BESIDE) for plot in drawn)
+    captions = " ".join(plot.caption for plot in drawn)
+    return ["## How it went", pictures, f"*{_text(captions)}*", *_calibration(view)]
 
 
 def _name(phase: Phase) -> str:
@@ -80,28 +154,36 @@ def _name(phase: Phase) -> str:
 
 def _calibration(view: CampaignView) -> list[str]:
     rows = summary.calibration_rows(view)
-    return [_table(["measure", "value", "ideal"], rows)] if rows else []
+    return [_table(["predictions before the answers", "value", "ideal"], rows)] if rows else []
 
 
 def _rounds(view: CampaignView) -> list[str]:
     newest = sorted(view.rounds, key=lambda each: each.number, reverse=True)[:LATEST_ROUNDS]
     parts = [part for each in newest for part in _round(view, each)]
-    return ["## Latest rounds", *parts] if newest else []
+    return ["## What was picked, and why", *parts] if newest else []
 
 
 def _round(view: CampaignView, each: RoundView) -> list[str]:
-    head = ["candidate", "picked for", view.objective.in_unit("predicted"), "computed", "why"]
-    table = _table(head, [_pick(pick) for pick in each.picks[:MOST_PICKS]])
-    title = f"### Round {each.number}: {counted(len(each.picks), 'pick')}"
-    return [title, *([_text(each.words)] if each.words else []), table]
+    """Return a round's picks as a list: in a table, reasons would not be wrapped."""
+    picks = each.picks[:MOST_PICKS]
+    rest = len(each.picks) - len(picks)
+    lines = [_pick(view, pick) for pick in picks]
+    lines += [f"- … and {count(rest)} more, in the full report."] if rest else []
+    return [f"### Round {each.number}: {counted(len(each.picks), 'pick')}", "\n".join(lines)]
 
 
-def _pick(pick: Pick) -> list[str]:
-    predicted = fixed(pick.mean) + ("" if pick.sd is None else f" ± {fixed(pick.sd)}")
-    answer = pick.state if pick.value is None else fixed(pick.value)
-    name = f"{formula(pick.formula)} {short(pick.structure)}"
-    words = f"{pick.words} Computed with {pick.changed}." if pick.changed else pick.words
-    return [name, pick.share, predicted, answer, pick.failure or words]
+def _pick(view: CampaignView, pick: Pick) -> str:
+    """Return a pick with what came of it, and why it was made."""
+    came = pick.state if pick.value is None else view.objective.with_unit(fixed(pick.value, 4))
+    if pick.energy_above_hull is not None:
+        came += f", {mev(pick.energy_above_hull)} meV/atom above the hull"
+    if pick.failure:
+        came += f": {pick.failure[:200]}"
+    why = pick.words.removeprefix(f"{pick.formula} is ").removeprefix("Picked because: ")
+    if pick.changed:
+        came += f", computed with {pick.changed}"
+    name = f"**{_text(formula(pick.formula))}** `{short(pick.structure)}`"
+    return f"- {name}: {_text(came)}. *{_text(summary.sentence(why))}*"
 
 
 def _ledger(view: CampaignView) -> list[str]:
@@ -113,17 +195,16 @@ def _ledger(view: CampaignView) -> list[str]:
     said = [f"Saved beside the random expectation: {spared}."] if spared else []
     uses = (summary.use_words(view), summary.request_words(view.ledger.requested))
     said += [words for words in uses if words]
-    return ["## Time", _table(["", "time"], rows), *said]
+    return ["## Where the time went", _table(["", "time"], rows, numbers=(1,)), *said]
 
 
 def _failures(view: CampaignView) -> list[str]:
-    if not view.failures:
-        return []
-    rows = [
-        [f"{formula(f.formula)} {short(f.structure)}", f.state, f.kind, f.reason, f.message[:200]]
-        for f in view.failures[:MOST_FAILURES]
+    lines = [
+        f"- **{_text(formula(each.formula))}** `{short(each.structure)}`, {_text(each.state)}: "
+        f"{_text(each.kind)}, {_text(each.reason)}: {_text(each.message, 200)}"
+        for each in view.failures[:MOST_FAILURES]
     ]
-    return ["## Failed", _table(["calculation", "state", "kind", "reason", "message"], rows)]
+    return ["## Failed", "\n".join(lines)] if lines else []
 
 
 def _remedies(view: CampaignView) -> list[str]:
@@ -138,8 +219,11 @@ def _remedies(view: CampaignView) -> list[str]:
     return ["## Beside the failed, with other physics", _table(head, rows)]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+    """Return a table; the columns of ``numbers`` are aligned at their right."""
+    right = set(numbers)
+    rule = ["---:" if place in right else "---" for place in range(len(head))]
+    lines = [head, rule, *rows]
     return "\n".join("| " + " | ".join(_text(cell, 400) for cell in line) + " |" for line in lines)
 
 

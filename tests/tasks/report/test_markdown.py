@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from leadline.tasks.report.markdown import report_markdown
+from leadline.tasks.report.markdown import Links, report_markdown
 from leadline.tasks.report.view import CampaignView, RemedyView
 
 MakeView = Callable[..., CampaignView]
 
 
 def _images(text: str) -> list[bytes]:
-    found = re.findall(r"!\[[^\n]*?\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", text)
+    found = re.findall(r'<img [^>]*src="data:image/png;base64,([A-Za-z0-9+/=]+)">', text)
     return [base64.b64decode(each) for each in found]
 
 
@@ -33,7 +33,44 @@ def test_the_artifact_tells_phases_picks_time_and_verdict(view: CampaignView) ->
     assert "| engine | 6 min 52 s |" in text
     assert "| wasted: worker-lost | 12 s |" in text
     assert "12 batch jobs asked for 12 h 00 min" in text
-    assert "the cell shrank" in text
+    assert "`cdcdcdcdcd`, quarantined: physics, collapsed: the cell shrank" in text
+
+
+def test_the_artifact_begins_with_where_the_campaign_is(view: CampaignView) -> None:
+    top = report_markdown(view).partition("<img")[0]
+    assert "> **Stopped.** 22 phases found" in top
+    assert "| 60 of 430 | 22 |" in top
+
+
+def test_the_artifact_holds_the_stop_certificate_once_there_is_one(view: CampaignView) -> None:
+    text = report_markdown(view)
+    assert "## Why it stopped" in text
+    assert "| rule | rounds without discovery |" in text
+    resting = replace(view, verdict=None, state="resting", reason="this run's 5 are done")
+    assert "## Why it is at rest\n\nThis run's 5 are done." in report_markdown(resting)
+    running = replace(view, verdict=None, state="running", reason="a run works on it")
+    assert "## Why" not in report_markdown(running)
+
+
+def test_the_artifact_says_why_each_candidate_was_picked(view: CampaignView) -> None:
+    pick = view.rounds[-1].picks[0]
+    words = f"{pick.formula} is predicted low; picked because it is the most promising."
+    told = replace(view.rounds[-1], picks=(replace(pick, words=words, failure=""),))
+    text = report_markdown(replace(view, rounds=(told,)))
+    assert "*Predicted low; picked because it is the most promising.*" in text
+    assert f"`{pick.structure[:10]}`: " in text
+
+
+def test_the_artifact_leads_to_the_report_and_to_the_dashboard(view: CampaignView) -> None:
+    served = report_markdown(
+        view, Links("https://x.org/cu-au.html", "http://127.0.0.1:8787/status")
+    )
+    assert (
+        "[Full report](https://x.org/cu-au.html) · [Dask dashboard](http://127.0.0.1:8787/status)"
+        in served
+    )
+    assert "Full report: `/srv/cu-au.html`\n" in report_markdown(view, Links("/srv/cu-au.html"))
+    assert "Full report" not in report_markdown(view)
 
 
 def test_the_artifact_tells_what_stands_beside_the_failed_with_other_physics(
@@ -61,7 +98,7 @@ def test_the_artifact_stays_under_a_megabyte(make_view: MakeView) -> None:
     assert len(report_markdown(view).encode()) < 1_000_000
 
 
-def test_every_row_of_a_table_has_the_columns_of_its_head(view: CampaignView) -> None:
+def test_words_of_an_engine_are_no_markup_and_tables_are_whole(view: CampaignView) -> None:
     message = "line one\nline two | with a bar <script> [link](http://x) `code` # *"
     failures = tuple(replace(each, message=message) for each in view.failures)
     text = report_markdown(replace(view, failures=failures))
