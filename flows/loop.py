@@ -6,7 +6,7 @@ that was killed at any point is carried on by the next one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -31,6 +31,7 @@ from leadline.flows.steps import Steps
 from leadline.flows.summary import CampaignSummary, RunEnd
 from leadline.flows.verdicts import VERDICT
 from leadline.flows.watching import Watcher
+from leadline.flows.witness import Nobody, Witness
 from leadline.surrogate.explain import without_model
 from leadline.surrogate.stopping import Verdict, verdict
 from leadline.tasks.assess import Assessment, assess
@@ -93,9 +94,9 @@ class Loop:
         )
         limits.detaches = bench.cluster.outlives_limits
         bench.cluster.leave_when(lambda: watcher.stop_requested or limits.over)
-        self.after_assessing: Callable[[], None] = lambda: None
         limits.price = self._price_of_next
         self._vetoes = Vetoes(bench.file)
+        self.witness: Witness = Nobody()
         if bench.desk.judge is not None:
             bench.desk.judge.remembers(self.book.answers)
 
@@ -165,7 +166,7 @@ class Loop:
         self.heed()
         found = verdict(self.bench.stop, progress_of(self))
         close_rounds(self, found)
-        self.after_assessing()
+        self.witness.assessed()
         self.show()
         return found
 
@@ -260,7 +261,9 @@ class Loop:
 
     def show(self) -> None:
         """Show how far the campaign has come."""
-        self.watcher.show(snapshot(self))
+        shown = snapshot(self)
+        self.watcher.show(shown)
+        self.witness.shown(shown)
 
     @property
     def closed(self) -> list[int]:
@@ -316,6 +319,7 @@ class Loop:
             committed = self.store.commit_round(committed, proposals, structures, model)
         self.rounds[number] = committed
         self.book.add(proposals, structures)
+        self.witness.opened(committed, proposals)
 
     def _queue(self) -> None:
         """Queue the calculation of each pick, and let those that are open wait for a worker."""
@@ -342,6 +346,7 @@ class Loop:
             if (named := remedy_words(record)) and record.remedy_of is None:
                 words += f"; another calculation may converge, with {named}"
             self.watcher.note(f"{self.formula(record.structure)}: {outcome.state}: {words}")
+        self.witness.ended(outcome)
         self.show()
 
     def _follow(self) -> None:

@@ -34,8 +34,8 @@ DISPLAY: ContextVar[Display | None] = ContextVar("leadline display", default=Non
 class Watcher:
     """What a run tells, and what it is told: to finish what runs, or to stop at once."""
 
-    def __init__(self, display: Display) -> None:
-        self._display = display
+    def __init__(self, *displays: Display) -> None:
+        self._displays = displays
         self._at_once = False
         self._rests = ""
         self.cancelled = ""
@@ -72,7 +72,8 @@ class Watcher:
 
     def note(self, words: str) -> None:
         """Tell one thing that happened."""
-        self._display.note(words)
+        for display in self._displays:
+            display.note(words)
 
     def ended(self, summary: CampaignSummary) -> None:
         """Keep what the run came to, whatever Prefect makes of its end."""
@@ -80,14 +81,15 @@ class Watcher:
 
     def show(self, snapshot: Progress) -> None:
         """Show how far the campaign has come."""
-        self._display.show(snapshot)
+        for display in self._displays:
+            display.show(snapshot)
 
 
 @contextmanager
 def watcher() -> Iterator[Watcher]:
-    """Watch with the display that is set, else with plain lines in Prefect's log."""
-    display = DISPLAY.get() or log_display()
-    watch = Watcher(display)
+    """Watch with the display that is set, if one is, and with Prefect's log."""
+    display = DISPLAY.get()
+    watch = Watcher(*([display] if display else []), log_display())
     SUMMARY.set(None)
     ERROR.set(None)
     with watch.interrupts:

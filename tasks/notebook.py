@@ -149,6 +149,11 @@ class Notebook:
         own = self.own_of(proposal)
         return changed_words(own) if own else ""
 
+    def settled_by(self, calculation: str) -> list[Proposal]:
+        """Return the proposals that the end of a calculation settles."""
+        ends = ((each, self.deciding(each)) for each in self.proposals)
+        return [each for each, record in ends if record is not None and record.id == calculation]
+
     def deciding(self, proposal: Proposal) -> Calculation | None:
         """Return the calculation whose end settles a proposal, or None before it is queued.
 
