@@ -196,6 +196,15 @@ def status(
 
 
 @app.command()
+def watch(name: Name, store: StoreFolder = None) -> None:
+    """Show a campaign live while a driver works on it; Ctrl-C ends the showing alone."""
+    _use(store)
+    from leadline.flows.onlooking import watch
+
+    watch(name, print)
+
+
+@app.command()
 def show(
     name: Name,
     id: Annotated[

@@ -36,7 +36,7 @@ from leadline.tasks.store.records import (
 )
 from leadline.tasks.store.store import Store
 from leadline.tasks.trial import prerelaxation
-from leadline.tasks.viewing import CampaignReader, known_campaign
+from leadline.tasks.viewing import CampaignReader, is_driven, known_campaign
 
 SHORTEST = 4
 """Characters of an id at least; a number with fewer digits is that of a find."""
@@ -87,8 +87,7 @@ def _status(store: Store, name: str) -> dict[str, Any]:
     campaign = known_campaign(store, name)
     reader = CampaignReader.of(store, name)
     view = reader.view()
-    working = campaign.state is CampaignState.RUNNING
-    killed = working and (campaign.owner is None or is_gone(campaign.owner))
+    killed = campaign.state is CampaignState.RUNNING and not is_driven(campaign)
     return {
         "name": name,
         "state": "interrupted" if killed else str(campaign.state),

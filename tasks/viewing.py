@@ -33,6 +33,7 @@ from leadline.tasks.report.view import (
 )
 from leadline.tasks.requested import requested
 from leadline.tasks.setbacks import failure_views, last_failure, remedy_views
+from leadline.tasks.store.owner import is_gone
 from leadline.tasks.store.records import (
     Attempt,
     CalculationState,
@@ -68,6 +69,11 @@ def known_campaign(store: Store, name: str) -> Campaign:
             "`--store DIR` names another folder"
         )
     return found
+
+
+def is_driven(campaign: Campaign) -> bool:
+    """Tell whether a driver works on a campaign, and is not proved gone."""
+    return campaign.owner is not None and not is_gone(campaign.owner)
 
 
 def problem_of(objective: Mapping[str, Any]) -> Problem:
@@ -135,6 +141,20 @@ class CampaignReader:
         """Round that proposed each structure."""
         return {each.structure: each.round for each in self.book.proposals}
 
+    @cached_property
+    def pool_size(self) -> int:
+        """Candidates of the pool; 0 while it is not built."""
+        if self.predictions is not None:
+            return len(self.predictions.ids)
+        return int(self._built().get("candidates", 0))
+
+    def again(self) -> CampaignReader:
+        """Return a reader of the campaign as it is now; what does not change is not read again."""
+        fresh = CampaignReader.of(self.store, self.campaign.name)
+        if any(each.predictions for each in self.rounds):
+            fresh.elements, fresh.pool_size = self.elements, self.pool_size
+        return fresh
+
     def view(self) -> CampaignView:
         """Return everything that a report shows."""
         book, campaign = self.book, self.campaign
@@ -145,7 +165,7 @@ class CampaignReader:
             reason=campaign.reason,
             elements=self.elements,
             generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            pool_size=self._pool_size(),
+            pool_size=self.pool_size,
             computed=book.count(State.DONE),
             running=book.count(State.CLAIMED, State.RUNNING),
             waiting=book.count(State.QUEUED, State.CUT, State.CANCELLED),
@@ -190,11 +210,6 @@ class CampaignReader:
 
     def _descriptor(self) -> list[str]:
         return [str(self._built()["descriptor"])] if "descriptor" in self._built() else []
-
-    def _pool_size(self) -> int:
-        if self.predictions is not None:
-            return len(self.predictions.ids)
-        return int(self._built().get("candidates", 0))
 
     def _verdict(self) -> VerdictView | None:
         said = [each.verdict for each in self.rounds if each.verdict]
