@@ -30,12 +30,13 @@ def export(name: str, format_: str, out: Path | None, *, force: bool) -> str:
             f"{path} is there already; --force replaces it, --out PATH writes another file"
         )
     with open_for(write=False) as store:
-        rows = _rows(CampaignReader.of(store, name))
+        rows = export_rows(CampaignReader.of(store, name))
     written = export_campaign(rows, format_, path)
     return f"Wrote {counted(written, 'calculation')} to {path}"
 
 
-def _rows(reader: CampaignReader) -> list[ExportRow]:
+def export_rows(reader: CampaignReader) -> list[ExportRow]:
+    """Return the finished calculations of a campaign, in the order of its answers."""
     book, assessment = reader.book, reader.assessment
     hull = bool(assessment.above_hull)
     rows = []

@@ -16,7 +16,8 @@ from leadline.tasks.errors import SpecError
 from leadline.tasks.settings import NOT_YAML, few, in_words, shown, unkeepable
 
 DATA = "${LEADLINE_DATA}"
-PATH_KEYS = frozenset({"path", "paths"})
+PATH_KEYS = frozenset({"path", "paths", "parent"})
+"""Keys that name files or folders, or hold a list of them, wherever they stand."""
 TAGGED: dict[tuple[str, ...], type[BaseModel]] = {
     ("objective", "hull"): spec_objective.HullObjective,
     ("objective", "property"): spec_objective.PropertyObjective,
@@ -54,6 +55,7 @@ def read_spec(
         _apply(data, change)
     if problem := unkeepable(data):
         raise SpecError(f"{file}: {problem}")
+    _refuse_secrets(data, ())  # before any other line shows a value
     root = Path((environment or {}).get("LEADLINE_DATA", "data")).resolve()
     data = {key: _placed(value, root, file.resolve().parent, (key,)) for key, value in data.items()}
     return spec_from(data, str(file))
@@ -67,6 +69,7 @@ def spec_from(data: Mapping[str, Any], origin: str) -> CampaignSpec:
             f"{origin}: leadline: is {shown(version)}; this version of leadline reads format "
             f"{FORMAT}. Install the version that wrote it, or start from `leadline init`"
         )
+    _refuse_secrets(data, ())
     try:
         return CampaignSpec.model_validate(data)
     except ValidationError as error:
@@ -181,18 +184,28 @@ def _placed(value: Any, data: Path, base: Path, location: tuple[str | int, ...])
         return [_placed(item, data, base, (*location, place)) for place, item in enumerate(value)]
     if not isinstance(value, str):
         return value
-    if value.startswith(SECRET_SCHEMES):
-        raise SpecError(
-            f"{_path(location)}: found a database URI (not shown here); specs are stored and "
-            "shown. Set LEADLINE_MONGODB_URI, or name a variable or secret block in store.uri_from"
-        )
     if "${" in value.replace(DATA, ""):
         raise SpecError(
-            f"{_path(location)}: found {shown(value)}; {DATA} is the only variable that is expanded"
+            f"{yaml_path(location)}: found {shown(value)}; {DATA} is the only variable that is "
+            "expanded"
         )
     expanded = value.replace(DATA, str(data))
     names_path = not PATH_KEYS.isdisjoint(map(str, location[-2:]))
     return str(base / _at_home(expanded, location)) if names_path else expanded
+
+
+def _refuse_secrets(value: Any, location: tuple[str | int, ...]) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_secrets(item, (*location, str(key)))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _refuse_secrets(item, (*location, place))
+    elif isinstance(value, str) and value.startswith(SECRET_SCHEMES):
+        raise SpecError(
+            f"{yaml_path(location)}: found a database URI (not shown here); specs are stored and "
+            "shown. Set LEADLINE_MONGODB_URI, or name a variable or secret block in store.uri_from"
+        )
 
 
 def _at_home(text: str, location: tuple[str | int, ...]) -> Path:
@@ -201,13 +214,13 @@ def _at_home(text: str, location: tuple[str | int, ...]) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise SpecError(
-            f"{_path(location)}: found {shown(text)}; nobody of that name has a home folder here. "
-            "Write the path out"
+            f"{yaml_path(location)}: found {shown(text)}; nobody of that name has a home folder "
+            "here. Write the path out"
         ) from None
 
 
 def _lines(item: Any) -> Iterable[str]:
-    path = _path(item["loc"])
+    path = yaml_path(item["loc"])
     if item["type"] == spec.REFUSED:
         return [f"  {path}{line}" for line in item["msg"].splitlines()]
     if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
@@ -227,7 +240,7 @@ def _kinds(location: Sequence[str | int]) -> list[str]:
     return [kind for section, kind in TAGGED if section == location[-1]]
 
 
-def _path(location: Sequence[str | int]) -> str:
+def yaml_path(location: Sequence[str | int]) -> str:
     """Return a location as the file has it: pydantic names the kind of a section, too."""
     text = ""
     for before, part in zip((None, *location), location, strict=False):
