@@ -11,8 +11,8 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from leadline.flows.backtesting import run_backtest_of, summary_table
+from leadline.flows.receiving import received
 from leadline.flows.run_parameters import Spec, explained
-from leadline.flows.spec_file import spec_of
 
 Seeds = Annotated[int, Field(ge=1, description="runs of each policy")]
 Out = Annotated[str | None, Field(description="JSON file for every pick and the summary")]
@@ -28,7 +28,7 @@ def backtest(spec: Spec, seeds: Seeds = 20, out: Out = None) -> dict[str, Any]:
     dict
         The summary by policy, as `leadline backtest` prints it.
     """
-    given = spec_of(spec)
+    given = received(spec)
     sha256 = hashlib.sha256(given.model_dump_json().encode()).hexdigest()
     result = run_backtest_of(given, seeds, None if out is None else Path(out), sha256)
     create_markdown_artifact(

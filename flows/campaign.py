@@ -20,10 +20,10 @@ from leadline.flows.loop import Loop
 from leadline.flows.prefect_server import wait_for_task_runs
 from leadline.flows.prefect_trouble import past_a_dead_server
 from leadline.flows.publishing import published
+from leadline.flows.receiving import received
 from leadline.flows.run_parameters import Calculations, NodeHours, Spec, WallHours, explained
 from leadline.flows.run_states import ends_in_states
 from leadline.flows.spec import CampaignSpec
-from leadline.flows.spec_file import spec_of
 from leadline.flows.summary import CampaignSummary
 from leadline.flows.watching import Watcher, watcher
 from leadline.tasks.drivers import log_run
@@ -34,7 +34,7 @@ def _run_name() -> str:
     return str(spec.name if isinstance(spec, CampaignSpec) else spec.get("name"))
 
 
-# Prefect's own validation would say in its words what `spec_of` says in those of `check`.
+# Prefect's own validation would say in its words what `received` says in those of `check`.
 @flow(
     name="campaign",
     flow_run_name=_run_name,
@@ -77,7 +77,7 @@ def campaign(
     """
     with past_a_dead_server(), watcher() as watch:
         limits = RunLimits(calculations, hours, node_hours)
-        spec = spec_of(spec)
+        spec = received(spec)
         summary = already_stopped(spec) or _carried_on(spec, limits, watch)
         watch.ended(summary)
     return summary

@@ -198,7 +198,7 @@ def status(
 @app.command()
 def watch(name: Name, store: StoreFolder = None) -> None:
     """Show a campaign live while a driver works on it; Ctrl-C ends the showing alone."""
-    _use(store)
+    use(store)
     from leadline.flows.onlooking import watch
 
     watch(name, print)

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from leadline.flows.beside import beside
 from leadline.flows.lease import Lease
 from leadline.flows.setting import SETTING, take_over
 from leadline.flows.stopping import STOP, obey
 from leadline.flows.watching import Watcher
+from leadline.tasks.beside import beside
 from leadline.tasks.errors import InputError, StoreError
 from leadline.tasks.store.records import Message
 from leadline.tasks.store.store import Store

@@ -74,6 +74,13 @@ def refuse_foreign_paths(spec: CampaignSpec, roots: Iterable[Path]) -> None:
         )
 
 
+def opened_to(specs: Iterable[CampaignSpec]) -> str:
+    """Return the value of the variable that opens what these specs name, and nothing else."""
+    plain = {str(_plain(Path(path))) for spec in specs for _, path in named_paths(spec)}
+    given = [each for each in os.environ.get(ROOTS, "").split(os.pathsep) if each]
+    return os.pathsep.join([*given, *sorted(plain - set(given))])
+
+
 def named_paths(spec: CampaignSpec) -> Iterator[tuple[str, str]]:
     """Yield each path that a spec names, after the place where it stands."""
     yield from _paths(spec.model_dump(mode="json"), ())
@@ -93,5 +100,9 @@ def _paths(value: Any, location: tuple[str | int, ...]) -> Iterator[tuple[str, s
 def _is_open(path: Path, roots: Iterable[Path]) -> bool:
     if not path.is_absolute() or ".." in path.parts:
         return False
-    plain = Path(*takewhile(WILD.isdisjoint, path.parts))
-    return any(plain.resolve().is_relative_to(root) for root in roots)
+    return any(_plain(path).resolve().is_relative_to(root) for root in roots)
+
+
+def _plain(path: Path) -> Path:
+    """Return what stands before the first part with a wildcard."""
+    return Path(*takewhile(WILD.isdisjoint, path.parts))

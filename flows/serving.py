@@ -21,6 +21,7 @@ from leadline.flows.deployments import campaign_deployment, reconcile_deployment
 from leadline.flows.findings import Say
 from leadline.flows.limits import RunLimits
 from leadline.flows.prefect_server import PrefectServer, prefect_server
+from leadline.flows.receiving import ROOTS, named_paths, opened_to
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_file import read_spec
 from leadline.flows.store_of import FOLDER, URI, store_folder
@@ -46,8 +47,9 @@ def serve_campaigns(
     checked = [check_without_store(each, say) for each in specs]
     if not all(checked):
         return False
-    # A run is a process of its own, and has to find the store that is meant here.
-    os.environ[FOLDER] = str(store_folder())
+    # A run is a process of its own: it has to find the store that is meant here, and may read
+    # what the files name.
+    os.environ[FOLDER], os.environ[ROOTS] = str(store_folder()), opened_to(specs)
     with prefect_server() as server:
         say(server.words)
         runner = Runner(name="leadline", limit=None)
@@ -96,6 +98,8 @@ def deploy_campaigns(
         say(f"Each needs {URI} in its environment: no secret is kept with a deployment.")
     profiles = sorted({each.compute.profile for each in specs})
     say(f"Each needs the machine {_plural('profile', profiles)} {', '.join(profiles)}.")
+    if paths := sorted({path for each in specs for _, path in named_paths(each)}):
+        say(f"data_roots of the profile there must open what runs read: {', '.join(paths)}")
 
 
 def _specs(files: Sequence[Path], changes: Sequence[str]) -> list[CampaignSpec]:

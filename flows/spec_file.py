@@ -77,11 +77,6 @@ def spec_from(data: Mapping[str, Any], origin: str) -> CampaignSpec:
         raise SpecError("\n".join([f"{origin} cannot be used:", *few(lines)])) from None
 
 
-def spec_of(given: CampaignSpec | Mapping[str, Any]) -> CampaignSpec:
-    """Return the campaign that a flow was given: by Python as it is, by Prefect as plain data."""
-    return given if isinstance(given, CampaignSpec) else spec_from(given, "the campaign's spec")
-
-
 class _UniqueKeys(yaml.SafeLoader):
     """Safe YAML in which a key may stand once."""
 

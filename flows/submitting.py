@@ -124,6 +124,7 @@ def submit(
     *,
     calculations: int | None = None,
     hours: float | None = None,
+    node_hours: float | None = None,
 ) -> CampaignRun:
     """Start a campaign on a deployment, or carry it on, and do not wait.
 
@@ -135,7 +136,7 @@ def submit(
         The campaign: a spec, its plain data, or a campaign file.
     deployment
         ``campaign/NAME`` of a deployment of the campaign flow, or NAME alone.
-    calculations, hours
+    calculations, hours, node_hours
         Limits of this run, as of ``leadline run``.
 
     Raises
@@ -148,14 +149,12 @@ def submit(
         If Prefect's server does not answer.
     """
     checked = _checked(spec)
-    RunLimits(calculations, hours)
-    limits = {"calculations": calculations, "hours": hours}
-    given = {name: value for name, value in limits.items() if value is not None}
+    limits = RunLimits(calculations, hours, node_hours)
     name = deployment if "/" in deployment else f"{FLOW}/{deployment}"
     start = cast(
         "Callable[..., FlowRun]", run_deployment
     )  # _sync: in a notebook a loop runs already
-    parameters = {"spec": checked.model_dump(mode="json"), **given}
+    parameters = {"spec": checked.model_dump(mode="json"), **limits.parameters}
     try:
         run = start(name, parameters=parameters, timeout=0, _sync=True)
     except ObjectNotFound:

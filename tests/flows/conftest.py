@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 
 from leadline.flows.cli import main
 from leadline.flows.loopback_server import HOST, Server
@@ -170,6 +175,51 @@ def served(prefect_api: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.syspath_prepend(PLUGINS)
     with process_settings({**prefect_api, "PYTHONPATH": str(PLUGINS), "OMP_NUM_THREADS": "1"}):
         yield
+
+
+SERVE = """
+import sys
+from leadline.flows.campaign import campaign
+campaign.serve(name=sys.argv[1], print_starting_message=False, pause_on_shutdown=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def serving(
+    request: pytest.FixtureRequest,
+    prefect_api: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Serve the campaign flow under the module's name ``DEPLOYMENT``; its store is ours, too."""
+    folder = tmp_path_factory.mktemp("serving")
+    variables = {**prefect_api, "LEADLINE_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1"}
+    with process_settings(variables), (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, request.module.DEPLOYMENT],
+            cwd=folder,
+            env=os.environ | variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _wait_for_deployment(f"campaign/{request.module.DEPLOYMENT}", process, folder / "log")
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(60)
+
+
+def _wait_for_deployment(name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    with get_client(sync_client=True) as client:
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            with suppress(ObjectNotFound):
+                client.read_deployment_by_name(name)
+                return
+            time.sleep(0.5)
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -82,7 +82,7 @@ def test_a_served_run_whose_driver_and_runner_are_killed_and_whose_server_came_b
     from tests.flows.conftest import MAIN, _environment
 
     file = campaign_file(engine={"name": "moody-emt", "seconds": 3000.0})
-    environment = _environment(Path()) | mortal[0].variables | {"LEADLINE_STORE": str(store)}
+    environment = {**_environment(Path()), **mortal[0].variables, "LEADLINE_STORE": str(store)}
 
     def leadline(*arguments: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -10,13 +10,15 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+DEPLOYMENT = "cu-au"
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("serving")
 def test_the_notebook_runs_from_its_first_cell_to_its_last(
-    serving: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(ROOT / "deploy/campaigns", tmp_path / "campaigns")
     (tmp_path / "notebooks").mkdir()

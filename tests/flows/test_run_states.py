@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prefect.client.schemas.objects import StateType
@@ -35,7 +35,7 @@ def here(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
 def spec(**stop: object) -> CampaignSpec:
     from tests.flows.conftest import small_campaign
 
-    changes = {"start": {"random": 2}, "acquisition": {"batch": 2}}
+    changes: dict[str, Any] = {"start": {"random": 2}, "acquisition": {"batch": 2}}
     rules = {"expected_missed": None, "calculations": 4} | stop
     return CampaignSpec.model_validate(small_campaign(**changes, stop=rules))
 
@@ -98,7 +98,7 @@ def test_a_spec_that_is_wrong_fails_the_run_at_once_in_the_words_of_the_command_
     wrong = spec().model_dump(mode="json") | {"engine": {"name": "emt", "cutof": 3}}
     with pytest.raises(SpecError) as said:
         read_spec(campaign_file(**wrong))
-    state = campaign(wrong, return_state=True)  # type: ignore[call-overload]  # as Prefect has it
+    state = campaign(wrong, return_state=True)
     assert shown(state) == ("Failed", StateType.FAILED)
     assert str(said.value).splitlines()[1:] == (state.message or "").splitlines()[1:]
     assert "engine.cutof: unknown key" in (state.message or "")

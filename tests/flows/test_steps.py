@@ -19,7 +19,7 @@ def outcome(
     waiting: str = "",
     detached: bool = False,
 ) -> Outcome:
-    failure = kind and Failure(kind, reason, "in the words of the engine").to_plain()
+    failure = Failure(kind, reason, "in the words of the engine").to_plain() if kind else None
     attempts = (Attempt(1, failure=failure),) if failure or state is State.DONE else ()
     record = Calculation(
         "c" * 64, "s" * 64, {}, {}, "f", state=state, attempts=attempts, steps=12,

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from prefect import flow
-from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from pymatgen.analysis.phase_diagram import PhaseDiagram
 
 from leadline.flows.campaign import campaign
-from leadline.flows.process_settings import process_settings
 from leadline.flows.results import CampaignResult
 from leadline.flows.spec_file import read_spec
 from leadline.flows.submitting import submit
 from leadline.tasks.errors import InputError, SpecError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.flows.conftest import WriteFile
 
-SERVE = """
-from leadline.flows.campaign import campaign
-campaign.serve(name="here", print_starting_message=False, pause_on_shutdown=False)
-"""
+DEPLOYMENT = "here"
 WRONG = {"acquisition": {"batch": 0, "bach": 3}}
 FOREIGN = {"candidates": [{"source": "files", "paths": ["/etc"], "geometry": "ideal"}]}
 Campaign = Callable[..., dict[str, Any]]
@@ -47,39 +38,6 @@ def plain(campaign_file: WriteFile) -> Campaign:
         return loaded
 
     return made
-
-
-@pytest.fixture(scope="module")
-def serving(
-    prefect_api: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    """A process that serves the campaign flow as ``campaign/here``, and its store as ours."""
-    folder = tmp_path_factory.mktemp("served")
-    variables = {**prefect_api, "LEADLINE_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1"}
-    with process_settings(variables), (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SERVE],
-            cwd=folder,
-            env=os.environ | variables,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            with get_client(sync_client=True) as client:
-                _wait_for(lambda: client.read_deployments(), process, log)
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(60)
-
-
-def _wait_for(true: Callable[[], object], process: subprocess.Popen[bytes], log: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not true():
-        assert process.poll() is None, Path(log.name).read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 @pytest.mark.slow
