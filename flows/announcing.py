@@ -11,10 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from leadline.flows.events import (
+    CANCELLED,
     CLOSED,
     FAILED,
     QUARANTINED,
     RESTING,
+    REVIEW,
     STABLE,
     STOPPED,
     Happening,
@@ -23,7 +25,7 @@ from leadline.tasks.assess import Find
 from leadline.tasks.errors import StoreError
 from leadline.tasks.failed_attempts import last_failure
 from leadline.tasks.report.formatting import formula
-from leadline.tasks.store.records import Calculation, CalculationState, Event, Round
+from leadline.tasks.store.records import Calculation, CalculationState, Event, Proposal, Round
 
 if TYPE_CHECKING:
     from leadline.flows.courier import Courier
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 
 TOLD = "events.told"
 """Kind of the store's event that says which happenings a server has taken."""
-ENDINGS = {f"campaign.{each.name.rpartition('.')[2]}": each for each in (STOPPED, RESTING, FAILED)}
+ENDINGS = {
+    f"campaign.{each.name.rpartition('.')[2]}": each
+    for each in (STOPPED, RESTING, CANCELLED, FAILED)
+}
 """By the kind of the store's own event."""
 
 
@@ -117,6 +122,28 @@ class Announcer:
                 "attempts": len(record.attempts),
             },
             turn=str(len(record.attempts)),
+        )
+
+    def waiting(self, number: int, picks: Sequence[Proposal], silence: str) -> Happening:
+        """Return that picks of a round wait for a person."""
+        loop = self._loop
+        return Happening(
+            REVIEW,
+            subject=f"{loop.name}.{number}",
+            title=f"{loop.name}, round {number}",
+            payload={
+                "round": number,
+                "picks": [
+                    {
+                        "rank": each.rank,
+                        "formula": loop.formula(each.structure),
+                        "structure": each.structure,
+                        "why": each.why["words"],
+                    }
+                    for each in picks
+                ],
+                "silence": silence,
+            },
         )
 
     def _ended(self, event: Event) -> Happening:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
@@ -11,26 +10,28 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from leadline.flows.backtesting import run_backtest_of, summary_table
+from leadline.flows.publishing import report_path
 from leadline.flows.receiving import received
 from leadline.flows.run_parameters import Spec, explained
 
 Seeds = Annotated[int, Field(ge=1, description="runs of each policy")]
-Out = Annotated[str | None, Field(description="JSON file for every pick and the summary")]
 
 
 @flow(name="backtest", retries=0, persist_result=False, validate_parameters=False)
 @explained
-def backtest(spec: Spec, seeds: Seeds = 20, out: Out = None) -> dict[str, Any]:
+def backtest(spec: Spec, seeds: Seeds = 20) -> dict[str, Any]:
     """Run the loop over a finished data set, beside random, greedy and uncertainty.
 
     Returns
     -------
     dict
-        The summary by policy, as `leadline backtest` prints it.
+        The summary by policy, as `leadline backtest` prints it; every pick is in
+        ``reports/backtest-NAME.json`` in the folder of the store.
     """
     given = received(spec)
+    out = report_path(f"backtest-{given.name}").with_suffix(".json")
     sha256 = hashlib.sha256(given.model_dump_json().encode()).hexdigest()
-    result = run_backtest_of(given, seeds, None if out is None else Path(out), sha256)
+    result = run_backtest_of(given, seeds, out, sha256)
     create_markdown_artifact(
         f"```text\n{summary_table(result)}\n```",
         key=f"backtest-{given.name}",

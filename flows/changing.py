@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -10,6 +10,7 @@ from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from leadline.flows.asking import said
+from leadline.flows.run_parameters import CampaignName, Who, Why, explained
 from leadline.flows.setting import ask_for
 from leadline.flows.spec import ReviewSpec
 from leadline.tasks.errors import InputError
@@ -53,6 +54,7 @@ class Settings(BaseModel):
         )
 
 
+NewValues = Annotated[Settings, Field(description="new values; what is left out stays as it is")]
 _KEYS = {
     "batch": "acquisition.batch",
     "workers": "compute.workers",
@@ -65,17 +67,16 @@ _KEYS = {
 
 
 @flow(name="set", flow_run_name="set {name}", retries=0, persist_result=False)
-def change_settings(name: str, settings: Settings, by: str = "", why: str = "") -> State[str]:
+@explained
+def change_settings(
+    name: CampaignName, settings: NewValues, by: Who = "", why: Why = ""
+) -> State[str]:
     """Change settings of a campaign, while it runs or for its next run.
 
-    Parameters
-    ----------
-    name
-        The campaign.
-    settings
-        New values.
-    by, why
-        Your name, and the reason, for the record.
+    Raises
+    ------
+    LeadlineError
+        If a value is refused, or there is no such campaign; nothing is changed.
     """
     if not settings.changes:
         raise InputError("no setting was given a new value; fill in at least one")

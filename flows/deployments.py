@@ -1,4 +1,4 @@
-"""Campaigns, and `reconcile` beside them, as deployments of a Prefect server.
+"""Campaigns, their forms, and `reconcile` beside them, as deployments of a Prefect server.
 
 One run at a time works on a campaign, by its lease: one that is due meanwhile ends at once
 and names the other. A concurrency limit of Prefect would do so too, and do harm: it ends a
@@ -15,14 +15,18 @@ from typing import Any, cast
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
 from prefect.types.entrypoint import EntrypointType
 
 from leadline.flows.campaign import campaign
+from leadline.flows.changing import change_settings
+from leadline.flows.events import CAMPAIGN, REVIEW
 from leadline.flows.limits import RunLimits
 from leadline.flows.reconcile import reconcile
+from leadline.flows.review import review
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.store_of import FOLDER, URI, store_folder
-from leadline.flows.timetable import Timetable, by_interval
+from leadline.flows.timetable import Timetable, by_interval, timetable
 from leadline.tasks.compute.processes import host
 
 RECONCILED_EVERY = "1 h"
@@ -55,6 +59,34 @@ def campaign_deployment(
     return cast(RunnerDeployment, made)
 
 
+def review_deployment(spec: CampaignSpec, pool: str | None = None) -> RunnerDeployment:
+    """Return the form on which picks of a campaign are reviewed; it opens whenever some wait."""
+    picks_wait = DeploymentEventTrigger(
+        name=f"picks of {spec.name} wait", expect={REVIEW.name}, match={CAMPAIGN: spec.name}
+    )
+    made = review.to_deployment(
+        name=spec.name,
+        description=f"Shows picks of {spec.name} that wait for review, and takes your verdicts.",
+        tags=[TAG, "review", spec.name],
+        parameters={"name": spec.name},
+        triggers=[picks_wait],
+        **_common(timetable(), pool),
+    )
+    return cast(RunnerDeployment, made)
+
+
+def settings_deployment(spec: CampaignSpec, pool: str | None = None) -> RunnerDeployment:
+    """Return the form on which settings of a campaign are changed while it runs."""
+    made = change_settings.to_deployment(
+        name=spec.name,
+        description=f"Changes settings of {spec.name} while it runs, or for its next run.",
+        tags=[TAG, "set", spec.name],
+        parameters={"name": spec.name},
+        **_common(timetable(), pool),
+    )
+    return cast(RunnerDeployment, made)
+
+
 def reconcile_deployment(pool: str | None = None) -> RunnerDeployment:
     """Return the deployment that settles every hour what a crash left in this store."""
     made = reconcile.to_deployment(
@@ -79,7 +111,7 @@ def description_of(spec: CampaignSpec, limits: RunLimits) -> str:
 
 
 def _common(times: Timetable, pool: str | None) -> dict[str, Any]:
-    """Return what both kinds have in common; loaded by module path, wherever they run."""
+    """Return what all kinds have in common; loaded by module path, wherever they run."""
     on_pool = {"work_pool_name": pool, "job_variables": {"env": _variables()}} if pool else {}
     return {
         "schedule": times.schedule,

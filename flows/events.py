@@ -50,6 +50,9 @@ STOPPED = Kind("leadline.campaign.stopped", "a stop rule has answered", CAMPAIGN
 RESTING = Kind(
     "leadline.campaign.resting", "a run has ended, and the next one goes on", CAMPAIGN, _ENDED
 )
+CANCELLED = Kind(
+    "leadline.campaign.cancelled", "a person has ended the run at once", CAMPAIGN, _ENDED
+)
 FAILED = Kind("leadline.campaign.failed", "wrong settings have ended it", CAMPAIGN, _ENDED)
 REVIEW = Kind(
     "leadline.review.needed",
@@ -70,7 +73,8 @@ CLOSED = Kind(
     ("round", "ended", "done", "quarantined", "found", "expected_missed"),
 )
 EVENTS = {
-    each.name: each for each in (STABLE, CLOSED, QUARANTINED, REVIEW, RESTING, STOPPED, FAILED)
+    each.name: each
+    for each in (STABLE, CLOSED, QUARANTINED, REVIEW, RESTING, STOPPED, CANCELLED, FAILED)
 }
 """Every event there is, by its name."""
 

@@ -103,6 +103,10 @@ class _Publisher:
         self._courier.name(f"{round_.campaign}, round {round_.number}")
         self._book.jot(opening(round_.number, picks, self._loop.book.structures))
 
+    def asked(self, number: int, picks: Sequence[Proposal], silence: str) -> None:
+        """Tell that picks wait for a person."""
+        self._announcer.tell(self._announcer.waiting(number, picks, silence), self._courier)
+
     def ended(self, outcome: Outcome) -> None:
         """Write what a calculation gave."""
         record = outcome.calculation

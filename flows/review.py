@@ -8,6 +8,7 @@ silence. Run it as a Prefect deployment, from the UI or by an event.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -19,6 +20,7 @@ from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from leadline.flows.asking import said
+from leadline.flows.run_parameters import CampaignName, explained
 from leadline.flows.setting import ask_for
 from leadline.flows.store_of import open_for
 from leadline.flows.verdicts import Decision, Waiting, send_decision, what_waits
@@ -72,17 +74,16 @@ class Verdicts(RunInput):
         )
 
 
-@flow(name="review", flow_run_name="review {name}", retries=0, persist_result=False)
-def review(name: str, hours: float = 24.0) -> State[str]:
-    """Show the picks that wait for review, and take a person's verdicts.
+OpenFor = Annotated[
+    float,
+    Field(gt=0, description="hours that the form stays open; then the rule for silence holds"),
+]
 
-    Parameters
-    ----------
-    name
-        The campaign.
-    hours
-        How long the form stays open; then the campaign's rule for silence holds.
-    """
+
+@flow(name="review", flow_run_name="review {name}", retries=0, persist_result=False)
+@explained
+def review(name: CampaignName, hours: OpenFor = 24.0) -> State[str]:
+    """Show the picks that wait for review, and take a person's verdicts."""
     problem, number = "", 0
     while True:
         with open_for(write=False) as store:

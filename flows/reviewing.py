@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from prefect.events import emit_event
-
 from leadline.flows.adding import added_pick
 from leadline.flows.asking import by_whom
 from leadline.flows.verdicts import deadline_words, waiting_among
@@ -21,13 +19,11 @@ from leadline.tasks.notebook import turn
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.base import now
 from leadline.tasks.store.records import Message, Proposal, ProposalState
-from leadline.tasks.store.rounds import proposal_id, round_id
+from leadline.tasks.store.rounds import round_id
 
 if TYPE_CHECKING:
     from leadline.flows.loop import Loop
 
-NEEDED = "leadline.review.needed"
-"""The event that says that picks wait for a person."""
 ASKED = "review.asked"
 """Kind of the store's own event of it, by round: nobody is asked twice."""
 NOBODY = "nobody"
@@ -72,15 +68,15 @@ def ask(loop: Loop) -> None:
         return
     asked = {each.subject for each in loop.store.events(loop.name) if each.kind == ASKED}
     for number in dict.fromkeys(each.round for each in picks):
+        mine = [each for each in picks if each.round == number]
+        loop.witness.asked(number, mine, _until(loop, number))
         key = round_id(loop.name, number)
         if key in asked:
             continue
-        mine = [each for each in picks if each.round == number]
         loop.watcher.note(
             f"{counted(len(mine), 'pick')} of round {number} {_verb(mine)} for review "
             f"({_until(loop, number)}): leadline review {loop.name}"
         )
-        _emit(loop, number, mine)
         loop.store.log(loop.name, ASKED, key, {"picks": len(mine)})
 
 
@@ -204,26 +200,6 @@ def _add(loop: Loop, words: str, verdict: Mapping[str, Any], decided: Decided) -
     loop.book.structures[structure.id] = structure
     loop.book.amend(proposal)
     decided.added.append(pick.id)
-
-
-def _emit(loop: Loop, number: int, picks: list[Proposal]) -> None:
-    emit_event(
-        NEEDED,
-        resource={
-            "prefect.resource.id": f"leadline.campaign.{loop.name}",
-            "prefect.resource.name": loop.name,
-            "leadline.campaign": loop.name,
-        },
-        payload={
-            "round": number,
-            "until": _until(loop, number),
-            "picks": [
-                {"id": proposal_id(each), "formula": loop.formula(each.structure)}
-                | {"structure": each.structure, "why": each.why["words"]}
-                for each in picks
-            ],
-        },
-    )
 
 
 def _due(loop: Loop, number: int) -> datetime:

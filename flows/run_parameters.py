@@ -30,6 +30,10 @@ NodeHours = Annotated[
     Field(gt=0, description="node-hours that this run may spend; then the campaign rests"),
 ]
 
+CampaignName = Annotated[str, Field(description="name of the campaign")]
+Who = Annotated[str, Field(description="your name, for the record")]
+Why = Annotated[str, Field(description="the reason, for the record")]
+
 
 def explained(run: Callable[P, R]) -> Callable[P, R]:
     """Give a flow the docstring from which Prefect's form takes the help of its parameters.

@@ -17,7 +17,12 @@ from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
 
 from leadline.flows.checking import check_without_store
-from leadline.flows.deployments import campaign_deployment, reconcile_deployment
+from leadline.flows.deployments import (
+    campaign_deployment,
+    reconcile_deployment,
+    review_deployment,
+    settings_deployment,
+)
 from leadline.flows.findings import Say
 from leadline.flows.limits import RunLimits
 from leadline.flows.prefect_server import PrefectServer, prefect_server
@@ -25,7 +30,7 @@ from leadline.flows.receiving import ROOTS, named_paths, opened_to
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_file import read_spec
 from leadline.flows.store_of import FOLDER, URI, store_folder
-from leadline.flows.timetable import Timetable
+from leadline.flows.timetable import Timetable, timetable
 from leadline.tasks.errors import InputError, PrefectServerError
 
 
@@ -117,7 +122,9 @@ def _deployments(
     specs: Sequence[CampaignSpec], limits: RunLimits, times: Timetable, pool: str | None = None
 ) -> list[RunnerDeployment]:
     campaigns = [campaign_deployment(each, limits, times, pool) for each in specs]
-    return [*campaigns, reconcile_deployment(pool)]
+    forms = [settings_deployment(each, pool) for each in specs]
+    forms += [review_deployment(each, pool) for each in specs if each.review is not None]
+    return [*campaigns, *forms, reconcile_deployment(pool)]
 
 
 def _refuse_unknown(pool: str) -> None:
@@ -134,8 +141,9 @@ def _refuse_unknown(pool: str) -> None:
 def _say_registered(
     deployed: RunnerDeployment, id_: UUID, times: Timetable, server: PrefectServer, say: Say
 ) -> None:
-    is_campaign = deployed.flow_name == "campaign"
-    say(f"Registered {deployed.full_name}, {times.words if is_campaign else 'every hour'}")
+    begun = {"campaign": times.words, "reconcile": "every hour", "review": "whenever picks wait"}
+    words = begun.get(deployed.flow_name or "", timetable().words)
+    say(f"Registered {deployed.full_name}, {words}")
     say(f"  look at it  {server.url}/deployments/deployment/{id_}")
     command = f"prefect deployment run {deployed.full_name}"
     say(f"  run it now  PREFECT_API_URL={server.api} {command}")

@@ -16,6 +16,9 @@ class Witness(Protocol):
     def opened(self, round_: Round, picks: Sequence[Proposal]) -> None:
         """A round was committed with its picks."""
 
+    def asked(self, number: int, picks: Sequence[Proposal], silence: str) -> None:
+        """Picks of a round wait for a person; ``silence`` says what becomes of them, and when."""
+
     def ended(self, outcome: Outcome) -> None:
         """A calculation has ended, or waits."""
 
@@ -30,6 +33,9 @@ class Nobody:
     """Sees nothing."""
 
     def opened(self, round_: Round, picks: Sequence[Proposal]) -> None:
+        """Ignore it."""
+
+    def asked(self, number: int, picks: Sequence[Proposal], silence: str) -> None:
         """Ignore it."""
 
     def ended(self, outcome: Outcome) -> None:

@@ -153,16 +153,18 @@ def test_the_deployments_that_come_along_are_deployed_and_read_back(
             text=True,
         )
     with get_client(sync_client=True) as client:
-        campaign, backtest, reconcile, report = (
+        campaign, backtest, settings, review, reconcile, report = (
             client.read_deployment_by_name(name)
             for name in (
                 "campaign/cu-au",
                 "backtest/backtest-cuagau",
+                "set/cu-au",
+                "review/cu-au",
                 "reconcile/hourly",
                 "report/cu-au",
             )
         )
-    for each in (campaign, backtest, reconcile, report):
+    for each in (campaign, backtest, settings, review, reconcile, report):
         assert each.work_pool_name == "leadline"
         assert "leadline" in each.tags
         assert ":" not in (each.entrypoint or ":")  # a module, not a file
