@@ -13,6 +13,7 @@ from typing import Any
 from leadline.flows.lab_book import closing, opening, result
 from leadline.flows.progress import Progress, ProgressDisplay, best_words, name_of
 from leadline.flows.store_of import open_for
+from leadline.flows.verdicts import waiting_among
 from leadline.tasks.meaning import Meaning, meaning
 from leadline.tasks.report.formatting import formula
 from leadline.tasks.report.summary import sentence
@@ -176,11 +177,16 @@ class Onlooker:
             failed=book.count(State.FAILED),
             quarantined=book.count(State.QUARANTINED),
             cut=book.count(State.CUT),
+            review=len(self._waiting()),
             best=best_words(finds),
             found=tuple(map(name_of, finds)),
             finds_left=last.metrics.get("expected_missed") if last else None,
             elapsed=self._elapsed(),
         )
+
+    def _waiting(self) -> list[Proposal]:
+        asks = self._reader.campaign.spec.get("review")
+        return waiting_among(self._reader.book.proposals) if asks else []
 
     def _elapsed(self) -> float:
         """Return the seconds since the run that works on it began."""

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from leadline.flows.progress_lines import Lines
 from leadline.flows.progress_panel import Panel
+from leadline.tasks.report.formatting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,8 @@ class Progress:
         Calculations that count, and how many are allowed (None: no limit).
     running, done, failed, quarantined, cut
         Calculations by state; ``failed`` and ``cut`` are those that will run again.
+    review
+        Picks that wait for a person.
     best
         The best so far, in words with units.
     found
@@ -64,6 +67,7 @@ class Progress:
     failed: int = 0
     quarantined: int = 0
     cut: int = 0
+    review: int = 0
     best: str = ""
     found: tuple[str, ...] = ()
     finds_left: float | None = None
@@ -83,6 +87,14 @@ class Progress:
         always = [("running", self.running), ("done", self.done), ("failed", self.failed)]
         trouble = [("quarantined", self.quarantined), ("cut", self.cut)]
         return always + [each for each in trouble if each[1]]
+
+    @property
+    def review_words(self) -> str:
+        """What a person is asked for, and how to answer; '' where nothing waits."""
+        if not self.review:
+            return ""
+        verb = "waits" if self.review == 1 else "wait"
+        return f"{counted(self.review, 'pick')} {verb}: leadline review {self.campaign}"
 
     @property
     def left_words(self) -> str:

@@ -71,6 +71,7 @@ def sentence(snapshot: Progress) -> str:
         f"{snapshot.campaign}, round {snapshot.round}",
         snapshot.message,
         f"{spent} ({counts}) in a pool of {snapshot.pool:,}",
+        snapshot.review_words,
         _found(snapshot.found),
         snapshot.left_words,
         f"best {snapshot.best}" if snapshot.best else "",
@@ -87,5 +88,10 @@ def _found(names: tuple[str, ...]) -> str:
 
 
 def _turns(before: Progress | None, now: Progress) -> bool:
-    """Whether a round starts or ends between two moments."""
-    return before is None or before.round != now.round or (before.running > 0) != (now.running > 0)
+    """Whether a round starts, ends or comes to wait for a person between two moments."""
+    if before is None or before.round != now.round:
+        return True
+    return any(
+        (there > 0) != (then > 0)
+        for then, there in ((before.running, now.running), (before.review, now.review))
+    )

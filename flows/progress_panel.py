@@ -78,6 +78,8 @@ def draw(snapshot: Progress, columns: int) -> RenderableType:
     rows.add_column(overflow="fold")
     rows.add_row("calculations", _bar(snapshot))
     rows.add_row("", _counts(snapshot))
+    if snapshot.review:
+        rows.add_row("review", Text(snapshot.review_words, "yellow"))
     rows.add_row("found", _found(snapshot, width - 26))
     if snapshot.best:
         rows.add_row("best", Text(snapshot.best))

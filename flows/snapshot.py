@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prefect.settings import PREFECT_UI_URL
 
 from leadline.flows.progress import Progress, best_words, name_of
+from leadline.flows.reviewing import waiting
 from leadline.tasks.store.records import CalculationState as State
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def snapshot(loop: Loop) -> Progress:
         failed=book.count(State.FAILED),
         quarantined=book.count(State.QUARANTINED),
         cut=book.count(State.CUT),
+        review=len(waiting(loop)),
         best=best_words(finds),
         found=tuple(map(name_of, finds)),
         finds_left=loop.outlook.expected_missed if loop.outlook else None,

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from leadline.flows.console_logging import quiet_prefect
 from leadline.flows.progress import Progress, ProgressDisplay, duration
+from leadline.flows.progress_lines import sentence
 from leadline.flows.progress_panel import draw
 from leadline.flows.terminal_logging import through_stderr
 
@@ -179,6 +180,14 @@ def test_a_panel_with_hundreds_of_finds_names_the_latest_on_one_line() -> None:
     (line,) = [line for line in lines if "found" in line]
     assert "300  … " in line
     assert "Cu₂₉₉Au" in line
+
+
+def test_picks_that_wait_for_a_person_are_shown_with_what_to_type() -> None:
+    waits = replace(SNAPSHOT, review=1)
+    words = "1 pick waits: leadline review"
+    assert words in " ".join(drawn(waits, 80))
+    assert words in sentence(waits)
+    assert "leadline review" not in sentence(SNAPSHOT)
 
 
 def test_a_campaign_of_which_nothing_is_known_yet_is_shown() -> None:
