@@ -9,7 +9,7 @@ from typing import Any
 from leadline.flows.asking import by_whom, said, wait_until_taken_up
 from leadline.flows.in_flight import changed_words, readable, set_over, value_of, with_changes
 from leadline.flows.spec import CampaignSpec
-from leadline.flows.spec_file import key_and_value
+from leadline.flows.spec_file import key_and_value, spec_from
 from leadline.flows.store_of import open_for
 from leadline.tasks.errors import SpecError
 from leadline.tasks.store.owner import in_words, is_gone
@@ -40,7 +40,7 @@ def ask_for(name: str, changes: Mapping[str, Any], who: Mapping[str, str]) -> st
     with open_for(write=False) as store:
         campaign = known_campaign(store, name)
         waiting = [each for each in store.inbox(name) if each.kind == SETTING]
-        before = CampaignSpec.model_validate(_after(campaign, waiting).spec)
+        before = spec_from(_after(campaign, waiting).spec, f"campaign {name}")
         after = with_changes(before, changes)
         if after == before:
             return f"{name} has that already: {changed_words(changes)}"

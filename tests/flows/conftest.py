@@ -211,7 +211,7 @@ def serving(
 
 
 def _wait_for_deployment(name: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     with get_client(sync_client=True) as client:
         while True:
             assert process.poll() is None, log.read_text()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 @pytest.mark.usefixtures("serving")
 def test_the_notebook_runs_from_its_first_cell_to_its_last(
     tmp_path: Path,
@@ -24,7 +24,7 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(
     (tmp_path / "notebooks").mkdir()
     book = nbformat.read(ROOT / "deploy/notebooks/trigger.ipynb", as_version=4)
     client = NotebookClient(
-        book, timeout=600, resources={"metadata": {"path": str(tmp_path / "notebooks")}}
+        book, timeout=1200, resources={"metadata": {"path": str(tmp_path / "notebooks")}}
     )
     client.execute(env=os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"})
     shown = [output for cell in book.cells for output in cell.get("outputs", [])]

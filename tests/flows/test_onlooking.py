@@ -44,9 +44,11 @@ def test_a_campaign_is_watched_from_another_process_to_its_end(
 
 @pytest.mark.usefixtures("served")
 def test_a_campaign_at_rest_is_shown_once(command: Command, campaign_file: WriteFile) -> None:
-    unknown = command("watch", "rests")
-    assert (unknown.code, "no campaign 'rests'" in unknown.err) == (2, True)
+    nothing = command("watch", "rests")
+    assert (nothing.code, "there is no store in " in nothing.err) == (2, True)
     assert command("run", campaign_file("rests"), "--calculations", 4).code == 0
+    unknown = command("watch", "rest")
+    assert (unknown.code, "no campaign 'rest'" in unknown.err) == (2, True)
     shown = command("watch", "rests")
     assert shown.code == 0
     first, last = shown.out.splitlines()
