@@ -33,6 +33,9 @@ from leadline.flows.store_of import FOLDER, URI, store_folder
 from leadline.flows.timetable import Timetable, timetable
 from leadline.tasks.errors import InputError, PrefectServerError
 
+RUNS_OF_EACH = 4
+"""Runs at once for each campaign, forms included; what is due beyond that waits as late."""
+
 
 def serve_campaigns(
     files: Sequence[Path],
@@ -57,7 +60,7 @@ def serve_campaigns(
     os.environ[FOLDER], os.environ[ROOTS] = str(store_folder()), opened_to(specs)
     with prefect_server() as server:
         say(server.words)
-        runner = Runner(name="leadline", limit=None)
+        runner = Runner(name="leadline", limit=RUNS_OF_EACH * len(specs) + 1)
         for each in _deployments(specs, limits, times):
             _say_registered(each, cast(UUID, runner.add_deployment(each)), times, server, say)
         say("Serving; Ctrl-C ends what runs, and pauses the schedules until this is started again.")

@@ -23,7 +23,11 @@ from tests.flows.steered import campaign_of, ended, engines, reading, until
 if TYPE_CHECKING:
     from tests.flows.conftest import Run, Said, WriteFile
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3000),
+    pytest.mark.usefixtures("served"),
+]
 Command = Callable[..., "Said"]
 
 SLOW = {"name": "moody-emt", "seconds": 600.0}

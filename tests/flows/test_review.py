@@ -21,7 +21,11 @@ from tests.flows.steered import campaign_of, ended, engines, proposals, reading,
 if TYPE_CHECKING:
     from tests.flows.conftest import Run, Said, WriteFile
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3000),
+    pytest.mark.usefixtures("served"),
+]
 Command = Callable[..., "Said"]
 State = ProposalState
 

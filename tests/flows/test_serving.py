@@ -106,7 +106,7 @@ def test_served_runs_begin_by_themselves_carry_the_campaign_on_and_end_at_once_w
 ) -> None:
     stop = {"expected_missed": None, "calculations": 5}
     file = campaign_file("nightly", stop=stop)
-    serving = leadline("serve", file, "--every", "20 s", "--calculations", "4")
+    serving = leadline("serve", file, "--every", "40 s", "--calculations", "4")
     with get_client(sync_client=True) as client:
         over = until(
             lambda: [
@@ -124,7 +124,7 @@ def test_served_runs_begin_by_themselves_carry_the_campaign_on_and_end_at_once_w
     assert all(each.auto_scheduled and each.name.startswith("nightly") for each in ends)
     serving.send_signal(signal.SIGTERM)
     words, errors = serving.communicate(timeout=LIMIT)
-    assert "Registered campaign/nightly, every 20 s, counted from midnight" in words, errors
+    assert "Registered campaign/nightly, every 40 s, counted from midnight" in words, errors
     assert "/deployments/deployment/" in words
     assert "run it now  PREFECT_API_URL=http" in words
     assert "Ended; the schedules are paused" in words
