@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -280,6 +282,7 @@ def _existing(settings: SchedulerCluster) -> Iterator[Cluster]:
             f"no Dask scheduler answers at {settings.address} within {settings.timeout:g} s "
             f"({error}); start one there, or set `cluster.address` of the profile"
         ) from None
+    logging.getLogger("distributed.client").addFilter(_no_leaving)
     with client:
         _wait_for_any(client, settings)
         open_to_all = (
@@ -311,6 +314,11 @@ def _queued(
     with queue_cluster(settings, root, driving) as (client, dispatcher, crew):
         link = client.dashboard_link if settings.dashboard else None
         yield Cluster(client, dispatcher, link, jobs=jobs, hire=crew.resize)
+
+
+def _no_leaving(record: logging.LogRecord) -> bool:
+    """Drop what Dask calls an error where a client is closed while it looks for its scheduler."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], CancelledError)
 
 
 def _wait_for_any(client: distributed.Client, settings: SchedulerCluster) -> None:

@@ -9,13 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 NURSERY = Path(__file__).with_name("driver_nursery.py")
 MAIN = (
-    "import signal; signal.signal(2, signal.SIG_DFL); from leadline.flows.cli import main; "
+    "import signal; signal.signal(2, signal.SIG_DFL); "
+    "signal.pthread_sigmask(signal.SIG_UNBLOCK, {2}); from leadline.flows.cli import main; "
     "signal.signal(2, signal.default_int_handler); main()"
 )
 """What a shell's `leadline` does, but silent where Ctrl-C comes before its first line."""
@@ -39,7 +41,7 @@ def cold_start(
     arguments: list[str], folder: Path, log: Path, environment: Mapping[str, str]
 ) -> Driver:
     """Start a driver as a shell does, with all that it imports still to be imported."""
-    with log.open("wb") as words:
+    with log.open("wb") as words, _interrupts_later():
         return subprocess.Popen(
             [sys.executable, "-c", MAIN, *arguments],
             stdin=subprocess.DEVNULL,
@@ -49,6 +51,16 @@ def cold_start(
             env=environment,
             start_new_session=True,
         )
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Let what is started hear Ctrl-C from its first line on: before it, Python itself answers."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class DriverNursery:

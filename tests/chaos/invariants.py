@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from plan import BUDGET
+from slurm_here import Slurm
 from stage import LAST_WORDS, Stage
 
 from leadline.tasks.compute.attempt_files import read_result
@@ -235,13 +236,21 @@ def _whole(stage: Stage) -> Iterator[str]:
 
 
 def _no_job_left(stage: Stage) -> Iterator[str]:
-    """No job of the campaign waits in the queue, or runs there for nobody."""
+    """No job of the campaign waits in the queue, or runs there for nobody.
+
+    A controller that was killed may take a job for running that its node has ended.
+    """
     if stage.slurm is None:
         return
     deadline = time.monotonic() + LAST_WORDS
-    while (left := stage.slurm.jobs()) and time.monotonic() < deadline:
+    while (left := _jobs_left(stage.slurm)) and time.monotonic() < deadline:
         time.sleep(0.2)
     yield from (f"job {job} is left in the queue, {state}" for job, state in left.items())
+
+
+def _jobs_left(slurm: Slurm) -> dict[str, str]:
+    there = slurm.jobs_on_the_node()
+    return {job: state for job, state in slurm.jobs().items() if state != "RUNNING" or job in there}
 
 
 def _no_orphan(stage: Stage) -> Iterator[str]:

@@ -192,8 +192,7 @@ class Stage(Layout):
         assert self.driver is not None
         lines = -1
         while self.driver.poll() is None and lines < (lines := len(self.engine_log())):
-            with suppress(subprocess.TimeoutExpired):
-                self.driver.wait(PATIENCE)
+            self._wait_for_driver()
         if self.driver.poll() is None:
             self.driver.send_signal(signal.SIGABRT)
             self.driver.wait(30)
@@ -207,6 +206,16 @@ class Stage(Layout):
         driver.wait()
         self.driver = None
         self.collect()
+
+    def _wait_for_driver(self) -> None:
+        """Wait for its end, and meanwhile look after the node that its jobs wait for."""
+        assert self.driver is not None
+        deadline = time.monotonic() + PATIENCE
+        while self.driver.poll() is None and time.monotonic() < deadline:
+            with suppress(subprocess.TimeoutExpired):
+                self.driver.wait(5.0)
+            if self.slurm is not None:
+                self.slurm.trust_the_node()
 
     def kill_all(self) -> int:
         """Kill all processes of this stage, until none is left; return how many."""

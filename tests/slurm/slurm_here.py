@@ -104,6 +104,13 @@ class Slurm:
         lines = self.call("squeue", "--noheader", "--format=%i %T").splitlines()
         return {line.split()[0]: line.split()[1] for line in lines}
 
+    def jobs_on_the_node(self) -> set[str]:
+        """Return the jobs that have processes, whatever the controller remembers."""
+        with suppress(subprocess.CalledProcessError):
+            lines = self.call("scontrol", "listpids").splitlines()
+            return {line.split()[1] for line in lines[1:]}
+        return set()
+
     def limit(self, job: str) -> str:
         """Return the walltime that a job asked for, as Slurm writes it."""
         said = re.search(r"TimeLimit=(\S+)", self.call("scontrol", "show", "job", job))
@@ -125,6 +132,12 @@ class Slurm:
         with suppress(subprocess.CalledProcessError):
             self.call("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
         _wait_until_up(self)
+
+    def trust_the_node(self) -> None:
+        """Set a node up again that the controller drained, as whoever looks after it does."""
+        with suppress(subprocess.CalledProcessError):
+            if self.call("sinfo", "--noheader", "--format=%t").startswith("dr"):
+                self.call("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
 
     def start(self, daemon: str) -> None:
         """Start ``slurmctld`` or ``slurmd``."""

@@ -250,6 +250,20 @@ def test_a_scheduler_that_goes_away_is_a_remote_failure(ask: Asking, observe: Ob
                 assert result.failure.reason == "worker-lost"
 
 
+@pytest.mark.slow
+def test_a_run_that_ends_while_its_scheduler_is_looked_for_says_no_word_of_that(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with scheduler() as address, dask_worker(address):
+        with caplog.at_level("INFO"), open_cluster(profile_of(address)) as cluster:
+            os.kill(cluster.client.run_on_scheduler(os.getpid), signal.SIGKILL)
+            until = time.monotonic() + 60
+            while cluster.client.status != "connecting" and time.monotonic() < until:
+                time.sleep(0.05)
+            time.sleep(1)  # into the pause between two attempts
+        assert "CancelledError" not in caplog.text
+
+
 def test_a_scheduler_that_does_not_answer_is_an_error_within_its_time() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
