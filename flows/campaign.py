@@ -14,7 +14,6 @@ from prefect.runtime import flow_run
 from leadline.flows.already_stopped import already_stopped
 from leadline.flows.bench import opened
 from leadline.flows.cancellation import cancelled_in_prefect
-from leadline.flows.end_of_run import end_of_run
 from leadline.flows.limits import RunLimits
 from leadline.flows.loop import Loop
 from leadline.flows.prefect_server import wait_for_task_runs
@@ -90,7 +89,7 @@ def _carried_on(spec: CampaignSpec, limits: RunLimits, watch: Watcher) -> Campai
         with published(loop):
             summary = _searched(loop)
         wait_for_task_runs(str(flow_run.id), loop.steps.count + loop.dispatching.started)
-    return end_of_run(summary)
+    return summary
 
 
 def _searched(loop: Loop) -> CampaignSummary:

@@ -21,7 +21,6 @@ from leadline.flows.summary import CampaignSummary
 from leadline.flows.watching import DISPLAY, ERROR, SUMMARY
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.errors import PrefectServerError
-from leadline.tasks.store.records import CampaignState
 
 
 def run_campaign(spec: CampaignSpec, limits: RunLimits) -> None:
@@ -63,8 +62,6 @@ def _whatever_prefect_makes_of_it(
                 "Nothing was started and nothing is lost; see that the server answers, and run "
                 "again"
             ) from error
-        if ended.state == CampaignState.CANCELLED:
-            return ended  # Prefect raises what it calls a cancelled run
         display.note(
             f"Prefect's server did not record the end of this run: {reason_of(error)}. The "
             "campaign itself ended as it says here, and the store has all of it"

@@ -103,6 +103,8 @@ def test_a_served_run_whose_driver_and_runner_are_killed_and_whose_server_came_b
         for victim in (serving.pid, driver):
             os.kill(victim, signal.SIGKILL)
         serving.wait()
+        assert serving.stdout is not None
+        serving.stdout.close()
         mortal[0].server.end()
         mortal.append(MortalServer.at(mortal[0].home, mortal[0].server.port))
         assert mortal[1].server.port == mortal[0].server.port
