@@ -326,7 +326,6 @@ AGAIN = 0.05
 def main() -> None:
     """Run the command; what is wrong is said in plain words, and exits with 2."""
     # linear_operator, under gpytorch, scripts a function on import; torch 2.15 deprecates that
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when prefect is imported
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning:torch.jit._script")
     with _noted_interrupts() as heard:

@@ -124,6 +124,7 @@ def _common(times: Timetable, pool: str | None) -> dict[str, Any]:
 def _variables() -> Mapping[str, str]:
     """Return what a worker, which runs elsewhere on the disk, must know; no secret is in it."""
     asked = {name: os.environ[name] for name in ("LEADLINE_PROFILES",) if name in os.environ}
+    asked["DO_NOT_TRACK"] = "1"  # the process of a run loads Prefect before it loads us
     return asked if URI in os.environ else {FOLDER: str(store_folder()), **asked}
 
 

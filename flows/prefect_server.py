@@ -51,6 +51,8 @@ _SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # The second UI lets the browser ask a host of Amplitude's for settings, whatever is set here.
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
     # States of task runs are recorded many at a time: 9 ms of CPU each instead of 35 one by one.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",

@@ -169,7 +169,9 @@ def test_the_deployments_that_come_along_are_deployed_and_read_back(
         assert "leadline" in each.tags
         assert ":" not in (each.entrypoint or ":")  # a module, not a file
         assert each.pull_steps in (None, [])
-        assert each.job_variables == {"env": {"LEADLINE_STORE": str(tmp_path / "store")}}
+        assert each.job_variables == {
+            "env": {"LEADLINE_STORE": str(tmp_path / "store"), "DO_NOT_TRACK": "1"}
+        }
     assert campaign.parameters["spec"]["stop"]["calculations"] == 120
     assert _schedules(campaign) == [CronSchedule(cron="0 2 * * *", timezone="UTC")]
     (hourly,) = _schedules(reconcile)

@@ -72,8 +72,9 @@ def test_the_command_line_answers_before_anything_heavy_is_loaded() -> None:
 
 
 def test_every_package_file_is_empty() -> None:
-    files = [path for room in ROOMS for path in (ROOT / room).rglob("__init__.py")]
-    assert len(files) >= 11
+    first = ROOT / "flows" / "__init__.py"  # sets what Prefect reads when any module loads it
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("__init__.py") if path != first]
+    assert len(files) >= 10
     assert [str(path.relative_to(ROOT)) for path in files if path.read_bytes()] == []
 
 
