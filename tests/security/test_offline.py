@@ -22,7 +22,7 @@ DNS = 53
 CALLS = "connect,sendto,sendmsg,sendmmsg"
 IPV4 = re.compile(r'sin_port=htons\((\d+)\), sin_addr=inet_addr\("([^"]+)"\)')
 IPV6 = re.compile(r'sin6_port=htons\((\d+)\).*?inet_pton\(AF_INET6, "([^"]+)"')
-RESOLVER = re.compile(r'sun_path="([^"]*(?:systemd/resolve|nscd)[^"]*)"')
+RESOLVER = re.compile(r'sun_path="([^"]*systemd/resolve[^"]*)"')
 SILENCED = ("DO_NOT_TRACK", "CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "JENKINS_URL")
 """What a person has not set, and what makes Prefect silent of its own."""
 SMALL = {
