@@ -69,6 +69,8 @@ def spec_from(data: Mapping[str, Any], origin: str) -> CampaignSpec:
             f"{origin}: leadline: is {shown(version)}; this version of leadline reads format "
             f"{FORMAT}. Install the version that wrote it, or start from `leadline init`"
         )
+    if problem := unkeepable(data):  # before anything walks through what may have no end
+        raise SpecError(f"{origin} cannot be used:\n  {problem}")
     _refuse_secrets(data, ())
     try:
         return CampaignSpec.model_validate(data)
