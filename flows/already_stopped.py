@@ -7,10 +7,10 @@ are built and no model is fitted for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from leadline.flows.ending import summary_of
 from leadline.flows.importing import imported_structures
+from leadline.flows.in_flight import merged
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.store_of import open_for
 from leadline.flows.summary import CampaignSummary, RunEnd
@@ -20,9 +20,6 @@ from leadline.tasks.metrics import barren_rounds, prequential
 from leadline.tasks.store.records import CampaignState
 from leadline.tasks.store.store import Store
 from leadline.tasks.viewing import CampaignReader
-
-BESIDE_THE_POINT = frozenset({"stop", "description", "compute", "store"})
-"""Keys of a spec that change nothing about what there is to find; ``stop`` is asked anew."""
 
 Suggest = Callable[[Limits], str]
 WAYS_ON: Mapping[str, Suggest] = {
@@ -39,8 +36,8 @@ WAYS_ON: Mapping[str, Suggest] = {
 def already_stopped(spec: CampaignSpec) -> CampaignSummary | None:
     """Return what a campaign came to that is over; None where a run has something to do.
 
-    It is over where it has stopped, no calculation of it waits, nothing about the question
-    has changed, and the stop rules, as they are now, still answer.
+    It is over where it has stopped, nobody drives it or has asked anything of it, no
+    calculation of it waits, its settings are those on record, and the stop rules still answer.
     """
     try:
         store = open_for(spec.store, write=False)
@@ -48,26 +45,23 @@ def already_stopped(spec: CampaignSpec) -> CampaignSummary | None:
         return None
     with store:
         known = store.campaign(spec.name)
-        if known is None or known.state is not CampaignState.STOPPED:
+        if known is None or known.state is not CampaignState.STOPPED or known.owner is not None:
             return None
+        if merged(spec, known).spec.model_dump(mode="json") != known.spec:
+            return None  # a version of its own, or refused with the reason
         reader = CampaignReader(store, known)
-        if not reader.rounds or _asks_anew(known.spec, spec) or _has_work(store, reader):
+        if not reader.rounds or _has_work(store, reader):
             return None
+        spec = CampaignSpec.model_validate(known.spec)
         found = verdict(Limits(**spec.stop.model_dump()), _progress(reader, spec))
         return _over(reader, spec, found) if found.stop else None
 
 
-def _asks_anew(before: Mapping[str, Any], spec: CampaignSpec) -> bool:
-    after = spec.model_dump(mode="json")
-    keys = (before.keys() | after.keys()) - BESIDE_THE_POINT
-    return any(before.get(key) != after.get(key) for key in keys)
-
-
 def _has_work(store: Store, reader: CampaignReader) -> bool:
-    """Tell whether calculations wait, or results were imported since the last round."""
-    book = reader.book
-    imported = imported_structures(store, reader.campaign.name)
-    return bool(book.unended or book.unlinked or set(imported) - set(book.structures))
+    """Tell whether calculations or messages wait, or results came in since the last round."""
+    book, name = reader.book, reader.campaign.name
+    new = set(imported_structures(store, name)) - set(book.structures)
+    return bool(book.unended or book.unlinked or new or store.inbox(name))
 
 
 def _progress(reader: CampaignReader, spec: CampaignSpec) -> Progress:
