@@ -7,6 +7,7 @@ are built and no model is fitted for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from leadline.flows.ending import summary_of
 from leadline.flows.importing import imported_structures
@@ -37,7 +38,8 @@ def already_stopped(spec: CampaignSpec) -> CampaignSummary | None:
     """Return what a campaign came to that is over; None where a run has something to do.
 
     It is over where it has stopped, nobody drives it or has asked anything of it, no
-    calculation of it waits, its settings are those on record, and the stop rules still answer.
+    calculation of it waits, its settings are those on record, and the stop rules, as they are
+    now, still answer.
     """
     try:
         store = open_for(spec.store, write=False)
@@ -47,14 +49,18 @@ def already_stopped(spec: CampaignSpec) -> CampaignSummary | None:
         known = store.campaign(spec.name)
         if known is None or known.state is not CampaignState.STOPPED or known.owner is not None:
             return None
-        if merged(spec, known).spec.model_dump(mode="json") != known.spec:
+        spec = merged(spec, known).spec
+        if _but_for_stop(spec.model_dump(mode="json")) != _but_for_stop(known.spec):
             return None  # a version of its own, or refused with the reason
         reader = CampaignReader(store, known)
         if not reader.rounds or _has_work(store, reader):
             return None
-        spec = CampaignSpec.model_validate(known.spec)
         found = verdict(Limits(**spec.stop.model_dump()), _progress(reader, spec))
         return _over(reader, spec, found) if found.stop else None
+
+
+def _but_for_stop(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "stop"}
 
 
 def _has_work(store: Store, reader: CampaignReader) -> bool:

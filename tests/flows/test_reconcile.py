@@ -66,9 +66,7 @@ def test_what_a_killed_driver_left_is_settled_once_and_prefect_is_told(
     said = _until_all_is_cut(command)
     assert f"campaign small: its driver, process {driver.pid} on " in said
     assert RULES["dead-driver"].done in said
-    assert re.search("run small, round 0 .*: Prefect shows it as Running, and its driver", said), (
-        said
-    )
+    assert re.search("run small.*: Prefect shows it as Running, and its driver", said), said
     again = command("reconcile", "small")
     assert (again.code, again.out.splitlines()[-1]) == (0, "Nothing was to be settled.")
     with open_store(None, store) as opened:
