@@ -1,12 +1,15 @@
-"""What tests of several rooms share: a database on a real socket, a folder for many cases."""
+"""What tests of several rooms share: servers, a store, a campaign file, a folder of cases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from java_server import JavaServer
+from prefect_here import PrefectHere, lay_out, prefect_here, small_campaign
 from proxy import Proxy, proxied
 from slurm_here import Slurm, missing, slurm_here
 
@@ -58,3 +61,42 @@ def slurm(own_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all the cases of a module."""
     return tmp_path_factory.mktemp("cases")
+
+
+@pytest.fixture(scope="session")
+def laid_out_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose database is laid out, which takes ten seconds of CPU: once a session."""
+    return lay_out(tmp_path_factory.mktemp("prefect"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(
+    laid_out_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrefectHere]:
+    """One Prefect server for all tests that leave it alone: starting one takes 5 s of CPU."""
+    with prefect_here(laid_out_home, tmp_path_factory.mktemp("server")) as here:
+        yield here
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect_server: PrefectHere) -> dict[str, str]:
+    """Variables of the shared Prefect server's clients."""
+    return prefect_server.variables
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The folder of a store of its own."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def campaign_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write a small campaign, with the keys that a test changes."""
+
+    def write(name: str = "small", **changes: Any) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(small_campaign(name, **changes)))
+        return path
+
+    return write

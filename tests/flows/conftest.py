@@ -1,4 +1,4 @@
-"""What tests of flows share: a Prefect home, a Prefect server, the command, a campaign file."""
+"""What tests of flows share: a Prefect home, the command, a deployment that is served."""
 
 from __future__ import annotations
 
@@ -12,34 +12,17 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
+from prefect_here import MAIN, PLUGINS, environment
 
 from leadline.flows.cli import main
-from leadline.flows.loopback_server import HOST, Server
 from leadline.flows.process_settings import process_settings
 
-PLUGINS = Path(__file__).parents[1] / "plugins" / "moody_emt"
-MAIN = "from leadline.flows.cli import main; main()"
 Run = Callable[..., "subprocess.Popen[str]"]
 WriteFile = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def laid_out_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose database is laid out, which takes ten seconds of CPU: once a session."""
-    home = tmp_path_factory.mktemp("prefect")
-    subprocess.run(
-        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
-        env=_environment(home),
-        check=True,
-        capture_output=True,
-    )
-    return home
 
 
 @pytest.fixture
@@ -59,33 +42,11 @@ def run_script(prefect_home: Path) -> Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=_environment(prefect_home) | variables,
+            env=environment(prefect_home) | variables,
             start_new_session=True,
         )
 
     return start
-
-
-@pytest.fixture(scope="session")
-def prefect_api(
-    laid_out_home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
-    """Variables of one Prefect server for all tests: starting one takes five seconds of CPU."""
-    home = Path(shutil.copytree(laid_out_home, tmp_path_factory.mktemp("server") / "prefect"))
-    variables = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
-    # Others may be about to take the usual port.
-    server = Server.start(variables, home / "server.log", first=0)
-    try:
-        server.wait_until_it_answers(home / "server.log")
-        yield variables | {"PREFECT_API_URL": f"http://{HOST}:{server.port}/api"}
-    finally:
-        server.end()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """The folder of a store of its own."""
-    return tmp_path / "store"
 
 
 @pytest.fixture
@@ -101,7 +62,7 @@ def leadline(prefect_api: dict[str, str], tmp_path: Path, store: Path) -> Iterat
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
-            env=_environment(Path()) | prefect_api | {"LEADLINE_STORE": str(store)},
+            env=environment(Path()) | prefect_api | {"LEADLINE_STORE": str(store)},
             start_new_session=True,
         )
         started.append(process)
@@ -111,34 +72,6 @@ def leadline(prefect_api: dict[str, str], tmp_path: Path, store: Path) -> Iterat
     for process in started:
         process.kill()
         process.communicate()
-
-
-def small_campaign(name: str = "small", **changes: Any) -> dict[str, Any]:
-    """Return a campaign of 29 Cu-Au orderings, with the keys that a test changes."""
-    content: dict[str, Any] = {
-        "name": name,
-        "candidates": [
-            {"source": "orderings", "lattice": "fcc", "elements": ["Cu", "Au"], "max_atoms": 4}
-        ],
-        "engine": {"name": "emt"},
-        "acquisition": {"batch": 4},
-        "start": {"random": 4},
-        "compute": {"workers": 2},
-        "stop": {"expected_missed": None, "calculations": 12},
-    }
-    return content | changes
-
-
-@pytest.fixture
-def campaign_file(tmp_path: Path) -> WriteFile:
-    """Write a small campaign, with the keys that a test changes."""
-
-    def write(name: str = "small", **changes: Any) -> Path:
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(small_campaign(name, **changes)))
-        return path
-
-    return write
 
 
 @dataclass(frozen=True)
@@ -220,14 +153,3 @@ def _wait_for_deployment(name: str, process: subprocess.Popen[bytes], log: Path)
                 client.read_deployment_by_name(name)
                 return
             time.sleep(0.5)
-
-
-def _environment(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    paths = [str(PLUGINS), kept.get("PYTHONPATH")]
-    return kept | {
-        "PREFECT_HOME": str(home),
-        "DO_NOT_TRACK": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-    }

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prefect_here import small_campaign
 
 from leadline.flows.in_flight import merged, set_over, with_changes
 from leadline.flows.spec import CampaignSpec
 from leadline.tasks.errors import SpecError
 from leadline.tasks.store.records import Campaign
-from tests.flows.conftest import small_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -79,10 +79,10 @@ def engine_starts(store: Path) -> int:
 def test_a_served_run_whose_driver_and_runner_are_killed_and_whose_server_came_back_is_settled(
     mortal: list[MortalServer], campaign_file: WriteFile, store: Path, tmp_path: Path
 ) -> None:
-    from tests.flows.conftest import MAIN, _environment
+    from prefect_here import MAIN, environment
 
     file = campaign_file(engine={"name": "moody-emt", "seconds": 3000.0})
-    environment = {**_environment(Path()), **mortal[0].variables, "LEADLINE_STORE": str(store)}
+    variables = {**environment(Path()), **mortal[0].variables, "LEADLINE_STORE": str(store)}
 
     def leadline(*arguments: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -91,7 +91,7 @@ def test_a_served_run_whose_driver_and_runner_are_killed_and_whose_server_came_b
             stderr=subprocess.STDOUT,
             text=True,
             cwd=tmp_path,
-            env=environment,
+            env=variables,
             start_new_session=True,
         )
 

@@ -33,7 +33,7 @@ def here(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
 
 
 def spec(**stop: object) -> CampaignSpec:
-    from tests.flows.conftest import small_campaign
+    from prefect_here import small_campaign
 
     changes: dict[str, Any] = {"start": {"random": 2}, "acquisition": {"batch": 2}}
     rules = {"expected_missed": None, "calculations": 4} | stop

@@ -41,7 +41,7 @@ def starts(store: Path) -> list[str]:
 def test_a_driver_that_was_stopped_for_long_carries_its_campaign_on(
     prefect_api: dict[str, str], campaign_file: WriteFile, store: Path, tmp_path: Path
 ) -> None:
-    from tests.flows.conftest import _environment
+    from prefect_here import environment
 
     settings = {
         "distributed.scheduler.worker-ttl": f"{PATIENCE}s",
@@ -60,7 +60,7 @@ def test_a_driver_that_was_stopped_for_long_carries_its_campaign_on(
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        env=_environment(Path()) | prefect_api | variables,
+        env=environment(Path()) | prefect_api | variables,
         start_new_session=True,
     ) as driver:
         try:

@@ -63,7 +63,7 @@ def on_host(
     prefect_api: dict[str, str], uri: str, tmp_path: Path, store: Path
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start the command on a host of some name; none is left behind."""
-    from tests.flows.conftest import _environment
+    from prefect_here import environment
 
     started: list[subprocess.Popen[str]] = []
 
@@ -75,7 +75,7 @@ def on_host(
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
-            env=_environment(Path()) | prefect_api | {"LEADLINE_STORE": str(store)},
+            env=environment(Path()) | prefect_api | {"LEADLINE_STORE": str(store)},
             start_new_session=True,
         )
         started.append(process)
