@@ -23,10 +23,10 @@ from leadline.flows.asking import said
 from leadline.flows.run_parameters import CampaignName, explained
 from leadline.flows.setting import ask_for
 from leadline.flows.store_of import open_for
-from leadline.flows.verdicts import Decision, Waiting, send_decision, what_waits
+from leadline.flows.verdicts import Decision, Waiting, WaitingPick, send_decision, what_waits
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.errors import InputError
-from leadline.tasks.report.formatting import counted
+from leadline.tasks.report.formatting import counted, formula, in_markdown
 
 POLL_S = 2
 """Seconds between two looks at whether the form was filled in."""
@@ -38,7 +38,7 @@ class Veto(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    rank: str = Field(description="rank of the pick in the table above")
+    rank: str = Field(description="rank of the pick, as in the list above")
     why: str = Field(description="why not: kept with the pick")
 
 
@@ -91,6 +91,7 @@ def review(name: CampaignName, hours: OpenFor = 24.0) -> State[str]:
         if not waiting.picks:
             return Completed(message=f"no picks of {name} wait for review")
         form = Verdicts.with_initial_data(description=page(waiting, problem))
+        get_run_logger().info("%s. Press Resume to see them and decide.", _opening(waiting))
         try:
             verdicts = pause_flow_run(
                 wait_for_input=form,
@@ -108,27 +109,26 @@ def review(name: CampaignName, hours: OpenFor = 24.0) -> State[str]:
 
 
 def page(waiting: Waiting, problem: str = "") -> str:
-    """Return what stands above the form, in Markdown."""
-    rows = [
-        f"| {each.rank} | {each.formula} | {each.space_group} | {each.structure[:12]} "
-        f"| {each.words} |"
-        for each in waiting.picks
-    ]
+    """Return what stands above the form, in Markdown: a list, since tables there are cut off."""
     return "\n".join(
         [
-            *([f"**Not taken: {problem}**", ""] if problem else []),
-            f"{counted(len(waiting.picks), 'pick')} of {waiting.campaign} for {_rounds(waiting)} "
-            f"({waiting.silence}):",
+            *([f"**Not taken: {in_markdown(problem)}**", ""] if problem else []),
+            f"{_opening(waiting)}:",
             "",
-            "| rank | formula | space group | id | why this one |",
-            "|---|---|---|---|---|",
-            *rows,
+            *(_shown(each) for each in waiting.picks),
         ]
     )
 
 
-def _rounds(waiting: Waiting) -> str:
-    return " and ".join(f"round {each}" for each in waiting.rounds)
+def _opening(waiting: Waiting) -> str:
+    rounds = " and ".join(f"round {each}" for each in waiting.rounds)
+    picks = counted(len(waiting.picks), "pick")
+    return f"{picks} of {waiting.campaign} for {rounds} ({waiting.silence})"
+
+
+def _shown(pick: WaitingPick) -> str:
+    about = f"{formula(pick.formula)}, {in_markdown(pick.space_group)}, `{pick.structure[:12]}`"
+    return f"- **{pick.rank}**: {about}. *{in_markdown(pick.words)}*"
 
 
 def _sent(waiting: Waiting, verdicts: Verdicts) -> str:

@@ -78,3 +78,10 @@ def size(number: float) -> str:
 def short(identity: str) -> str:
     """Return the first letters of an id, enough to find it with ``leadline show``."""
     return identity[:10]
+
+
+def in_markdown(words: str, most: int = 2000) -> str:
+    """Return words that markdown shows as they are: one line, no markup of their own."""
+    line = " ".join(words[:most].split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\\[\]*_#|!`])", r"\\\1", line)

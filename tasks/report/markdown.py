@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +15,7 @@ from leadline.tasks.report.formatting import (
     duration,
     fixed,
     formula,
+    in_markdown,
     mev,
     short,
 )
@@ -51,9 +51,9 @@ class Links:
 def report_markdown(view: CampaignView, links: Links = Links()) -> str:
     """Return the report as markdown of less than 1 MB, its plots as PNG data URIs."""
     parts = [
-        f"# {_text(view.name)}",
-        _text(summary.sentence(view.objective.words)),
-        f"> **{_text(view.state.capitalize())}.** {_text(summary.headline(view))}",
+        f"# {in_markdown(view.name)}",
+        in_markdown(summary.sentence(view.objective.words)),
+        f"> **{in_markdown(view.state.capitalize())}.** {in_markdown(summary.headline(view))}",
         *_links(links),
         _numbers(view),
         *_picture(result_plot(view)),
@@ -64,7 +64,7 @@ def report_markdown(view: CampaignView, links: Links = Links()) -> str:
         *_ledger(view),
         *_failures(view),
         *_remedies(view),
-        _text(view.generated),
+        in_markdown(view.generated),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -97,7 +97,7 @@ def _numbers(view: CampaignView) -> str:
 
 
 def _picture(plot: Plot | None) -> list[str]:
-    return [] if plot is None else [_image(plot, ALONE), f"*{_text(plot.caption)}*"]
+    return [] if plot is None else [_image(plot, ALONE), f"*{in_markdown(plot.caption)}*"]
 
 
 def _image(plot: Plot, pixels: int) -> str:
@@ -131,10 +131,14 @@ def _certificate(view: CampaignView) -> list[str]:
     """Return why the campaign stopped, with the evidence; else why it is where it is."""
     if view.verdict is None:
         known = view.reason and view.state != "running"
-        return ["## Why it is at rest", _text(summary.why(view))] if known else []
+        return ["## Why it is at rest", in_markdown(summary.why(view))] if known else []
     rows = [["rule", view.verdict.rule.replace("_", " ")]]
     rows += [list(row) for row in summary.evidence_rows(view.verdict.evidence)]
-    return ["## Why it stopped", _text(summary.why(view)), _table(["evidence", "value"], rows)]
+    return [
+        "## Why it stopped",
+        in_markdown(summary.why(view)),
+        _table(["evidence", "value"], rows),
+    ]
 
 
 def _learning(view: CampaignView) -> list[str]:
@@ -145,7 +149,7 @@ def _learning(view: CampaignView) -> list[str]:
         return []
     pictures = " ".join(_image(plot, BESIDE) for plot in drawn)
     captions = " ".join(plot.caption for plot in drawn)
-    return ["## How it went", pictures, f"*{_text(captions)}*", *_calibration(view)]
+    return ["## How it went", pictures, f"*{in_markdown(captions)}*", *_calibration(view)]
 
 
 def _name(phase: Phase) -> str:
@@ -182,8 +186,8 @@ def _pick(view: CampaignView, pick: Pick) -> str:
     why = pick.words.removeprefix(f"{pick.formula} is ").removeprefix("Picked because: ")
     if pick.changed:
         came += f", computed with {pick.changed}"
-    name = f"**{_text(formula(pick.formula))}** `{short(pick.structure)}`"
-    return f"- {name}: {_text(came)}. *{_text(summary.sentence(why))}*"
+    name = f"**{in_markdown(formula(pick.formula))}** `{short(pick.structure)}`"
+    return f"- {name}: {in_markdown(came)}. *{in_markdown(summary.sentence(why))}*"
 
 
 def _ledger(view: CampaignView) -> list[str]:
@@ -200,8 +204,9 @@ def _ledger(view: CampaignView) -> list[str]:
 
 def _failures(view: CampaignView) -> list[str]:
     lines = [
-        f"- **{_text(formula(each.formula))}** `{short(each.structure)}`, {_text(each.state)}: "
-        f"{_text(each.kind)}, {_text(each.reason)}: {_text(each.message, 200)}"
+        f"- **{in_markdown(formula(each.formula))}** `{short(each.structure)}`, "
+        f"{in_markdown(each.state)}: {in_markdown(each.kind)}, {in_markdown(each.reason)}: "
+        f"{in_markdown(each.message, 200)}"
         for each in view.failures[:MOST_FAILURES]
     ]
     return ["## Failed", "\n".join(lines)] if lines else []
@@ -224,11 +229,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable
     right = set(numbers)
     rule = ["---:" if place in right else "---" for place in range(len(head))]
     lines = [head, rule, *rows]
-    return "\n".join("| " + " | ".join(_text(cell, 400) for cell in line) + " |" for line in lines)
-
-
-def _text(words: str, most: int = 2000) -> str:
-    """Return words that markdown shows as they are: one line, no markup of their own."""
-    line = " ".join(words[:most].split())
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\\[\]*_#|!`])", r"\\\1", line)
+    return "\n".join(
+        "| " + " | ".join(in_markdown(cell, 400) for cell in line) + " |" for line in lines
+    )
