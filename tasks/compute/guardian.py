@@ -119,7 +119,8 @@ def _guarded(request: Request, directory: Path, running: Running, worker: socket
         result = _settled(request, directory, end, begun)
     except OSError as error:
         processes.end_descendants(grace=0)
-        result = _failed(request, _unwritten(error))
+        kept = read_result(Path(request.folder), request.attempt)  # by an engine that found room
+        result = kept if kept and kept.complete else _failed(request, _unwritten(error))
     # On a full disk the guardian's own end is proof enough, on this host.
     with suppress(OSError):
         sign_off(Path(request.folder), request.attempt, "its guardian saw everything end")

@@ -323,3 +323,21 @@ def test_the_counter_of_a_running_attempt_is_there_from_its_start(
     heartbeat = attempt_folder(Path(ask().folder), 1) / "heartbeat"
     assert observe.until(lambda: heartbeat.exists() and heartbeat.read_text()) == "1"
     assert time.time() - heartbeat.stat().st_mtime < 10
+
+
+def test_a_whole_result_is_the_answer_though_its_guardian_can_write_no_more(
+    ask: Asking, observe: Observer
+) -> None:
+    request = ask(seconds=2)
+    log = Path(request.folder).parent / "engines.log"
+
+    def no_file_any_more() -> None:
+        observe.acting(request)
+        log.unlink()
+        log.mkdir()
+
+    with ThreadPoolExecutor(1) as executor:
+        meanwhile = executor.submit(no_file_any_more)
+        assert run(request).complete
+        meanwhile.result()
+    assert log.is_dir()
