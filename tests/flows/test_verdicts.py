@@ -8,6 +8,7 @@ from leadline.flows.review import Verdicts, Veto, page
 from leadline.flows.review_command import Asked, shown
 from leadline.flows.verdicts import Decision, Waiting, WaitingPick
 from leadline.tasks.errors import InputError
+from leadline.tasks.report.formatting import formula
 
 PICKS = tuple(
     WaitingPick(str(rank), f"{rank}abcdef", formula, "Pm-3m", "It is the most promising.")
@@ -59,7 +60,9 @@ def test_the_form_says_the_same_as_the_command() -> None:
 
 
 def test_form_and_terminal_show_each_pick_with_its_reason_and_what_silence_does() -> None:
-    for words in (page(WAITING), shown(WAITING)):
+    form, terminal = page(WAITING), shown(WAITING)
+    for words in (form, terminal):
         assert "3 picks of cu-au for round 4 (silence approves at 2026-01-01 12:00 UTC)" in words
-        assert all(each.formula in words and each.words in words for each in PICKS)
+        assert all(each.words in words for each in PICKS)
+    assert all(each.formula in terminal and formula(each.formula) in form for each in PICKS)
     assert page(WAITING, "rank 7").startswith("**Not taken: rank 7**")
