@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -150,6 +151,10 @@ class OrderingsSource(Source):
         return self._scale * mixed_volume(Composition(counts)) * len(symbols)
 
 
+STEPS = np.array([step for step in product((-1, 0, 1), repeat=3) if any(step)])
+"""The shortest vectors of a lattice are among these sums of a reduced basis."""
+
+
 class Supercell:
     """The geometry of a superlattice, common to all its decorations."""
 
@@ -175,5 +180,20 @@ class Supercell:
 
 
 def _reduced(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a right-handed Minkowski-reduced basis: of equals, the first by its numbers.
+
+    A symmetric lattice has many; which of them a reduction ends with is up to rounding
+    errors, and so to the machine, while the id of a structure must be the same on all. In
+    three dimensions any shortest independent vectors with the volume of the cell are a
+    reduced basis, and all of them are sums of those of another one.
+    """
     cell, _ = minkowski_reduce(matrix)
-    return np.asarray(cell if np.linalg.det(cell) > 0 else -cell)
+    vectors = STEPS @ np.asarray(cell)
+    keys = np.round(np.column_stack([(vectors**2).sum(axis=1), -vectors]), 6)
+    vectors = vectors[np.lexsort(keys.T[::-1])]
+    first = vectors[0]
+    second = next(v for v in vectors if np.linalg.norm(np.cross(first, v)) > 1e-6)
+    volume = abs(np.linalg.det(cell))
+    normal = np.cross(first, second)
+    third = next(v for v in vectors if np.isclose(normal @ v, volume))
+    return np.array([first, second, third])

@@ -6,10 +6,12 @@ import os
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.geometry.minkowski_reduction import minkowski_reduce
 from pymatgen.core import Lattice, Structure
 
 from leadline.surrogate.candidate import Candidate
@@ -234,3 +236,20 @@ def test_more_decorations_than_can_be_looked_through_are_refused() -> None:
 def test_a_cell_smaller_than_the_parent_is_refused() -> None:
     with pytest.raises(CandidateError, match="give at least 2"):
         OrderingsSource({"elements": ["Mg"], "lattice": "hcp", "max_atoms": 1}, HERE)
+
+
+@pytest.mark.parametrize("lattice", ["fcc", "bcc", "hcp"])
+def test_ids_do_not_depend_on_how_a_machine_rounds(
+    lattice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ids() -> list[str]:
+        return [each.id for each in orderings(lattice=lattice, elements=["Cu", "Au"], max_atoms=4)]
+
+    def elsewhere(matrix: Any) -> tuple[Any, None]:
+        """Give another reduced basis, its last digits off."""
+        cell, _ = minkowski_reduce(matrix * (1 + 1e-15 * noise.normal(size=(3, 3))))
+        return np.array([-cell[1], cell[0], cell[2]]) if noise.random() < 0.5 else cell, None
+
+    noise, here = np.random.default_rng(1), ids()
+    monkeypatch.setattr("leadline.tasks.candidates.orderings.minkowski_reduce", elsewhere)
+    assert ids() == here
