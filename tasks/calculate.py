@@ -2,10 +2,11 @@
 
 Every re-run is a decision taken here and a stored attempt; Dask and Prefect never
 retry a calculation. Remote trouble runs again as it was. Physics trouble climbs the
-engine's remedies, and a relaxation that ran out of steps goes on once; then the
-structure is quarantined and teaches the model that it fails. A remedy that changes the
-physics is no attempt: it is named with the quarantine, as the calculation that it would
-be. Configuration trouble stops the campaign with the engine's own words.
+engine's remedies, a relaxation that ran out of steps goes on once, and what a cheap
+engine had led astray begins once more at the structure itself; then the structure is
+quarantined and teaches the model that it fails. A remedy that changes the physics is no
+attempt: it is named with the quarantine, as the calculation that it would be.
+Configuration trouble stops the campaign with the engine's own words.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from leadline.tasks.calculation import Failure, FailureKind, Request
 from leadline.tasks.compute.attempt import STALL_SECONDS, Standing, State, Watch, give_up, take_over
 from leadline.tasks.compute.attempt_files import calculation_folder, turns
 from leadline.tasks.compute.dispatcher import (
-    IDLE,
     NOT_STARTED,
     Dispatch,
     see_to_end,
@@ -37,9 +37,11 @@ from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.failed_attempts import (
     last_failure,
     lost_in_a_row,
+    never_starts,
     remediable_failures,
     times_failed_by,
 )
+from leadline.tasks.fresh_start import begun_afresh, engine_changes, fresh_start
 from leadline.tasks.judge import Judge
 from leadline.tasks.needs import Sizes, measured
 from leadline.tasks.plausible import plausible_energies
@@ -165,7 +167,7 @@ class Desk:
             except DetachedError as leaving:
                 return Outcome(self._stored(calculation), str(leaving), detached=True)
             record = self._stored(calculation)
-            waiting = waiting or self._never_starts(record.attempts[len(begun.attempts) :])
+            waiting = waiting or never_starts(record.attempts[len(begun.attempts) :], self.cuts)
             if waiting or cancelled():
                 return Outcome(record, waiting)
             with suppress(ConflictError):
@@ -262,7 +264,7 @@ class Desk:
         folder = self.folder(record.id)
         with explained_writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        engine = {"changes": dict(attempt.changes), "fingerprint": record.fingerprint}
+        engine = {"changes": engine_changes(attempt), "fingerprint": record.fingerprint}
         return Request(
             calculation=record.id,
             attempt=attempt.number,
@@ -273,6 +275,7 @@ class Desk:
             site=self.engine.site.model_dump(mode="json"),
             folder=str(folder),
             gone=standing.gone,
+            since=begun_afresh((*record.attempts, attempt)),
             expected=plausible_energies(structure.formula, self.elements),
             time_limit=self.time_limit,
             keep=self.keep,
@@ -327,16 +330,6 @@ class Desk:
         """Tell whether a claimed attempt that did not start can no longer do so."""
         return attempt.owner == self.owner or is_gone(attempt.owner)
 
-    def _never_starts(self, attempts: Sequence[Attempt]) -> str:
-        """Say why no further attempt makes sense in this run where the last ones never started."""
-        last = [each.failure for each in attempts[-self.cuts :]]
-        if len(last) < self.cuts or any(not each or each["reason"] not in IDLE for each in last):
-            return ""
-        return (
-            f"{self.cuts} attempts in a row came to nothing before an engine started; look at the "
-            f"workers, the next run tries again. Last: {last[-1]['message'] if last[-1] else ''}"
-        )
-
     def _next(self, record: Calculation) -> tuple[dict[str, Any], str]:
         """Return what the next attempt changes, and why there is one."""
         failure = last_failure(record)
@@ -357,7 +350,8 @@ class Desk:
         """
         if failure.reason == NOT_RELAXED:
             return {} if times_failed_by(record, NOT_RELAXED) == 1 else None
-        return self._engine_of(record).remedies(failure, remediable_failures(record))
+        rung = self._engine_of(record).remedies(failure, remediable_failures(record))
+        return fresh_start(record) if rung is None else rung
 
     def _engine_of(self, record: Calculation) -> Engine:
         """Return the campaign's engine, with a remedy's own settings where the record is one."""

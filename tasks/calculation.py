@@ -85,6 +85,9 @@ class Request:
         Folder of the calculation, on a disk that driver and worker share.
     gone
         Numbers of the attempts that are proved gone.
+    since
+        Number of the first attempt whose geometries this one may go on from; where it
+        is not the first of all, no cheap engine relaxes either.
     expected
         Least and largest energy that bonds explain, eV/atom; None where nothing
         is known of the elements yet.
@@ -108,6 +111,7 @@ class Request:
     site: Mapping[str, Any]
     folder: str
     gone: tuple[int, ...] = ()
+    since: int = 1
     expected: tuple[float, float] | None = None
     time_limit: float | None = None
     limited_by: str = "time-limit"

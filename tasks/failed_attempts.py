@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.compute.dispatcher import IDLE
 from leadline.tasks.compute.right_sizing import is_own_doing
@@ -39,6 +41,17 @@ def lost_in_a_row(record: Calculation) -> int:
         idle = attempt.failure is not None and attempt.failure["reason"] in IDLE
         lost += not (idle or is_own_doing(attempt))
     return lost
+
+
+def never_starts(attempts: Sequence[Attempt], cuts: int) -> str:
+    """Say why no further attempt makes sense in this run where the last ones never started."""
+    last = [each.failure for each in attempts[-cuts:]]
+    if len(last) < cuts or any(not each or each["reason"] not in IDLE for each in last):
+        return ""
+    return (
+        f"{cuts} attempts in a row came to nothing before an engine started; look at the "
+        f"workers, the next run tries again. Last: {last[-1]['message'] if last[-1] else ''}"
+    )
 
 
 def _kind(attempt: Attempt) -> str | None:

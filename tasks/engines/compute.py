@@ -50,7 +50,7 @@ def compute(request: Request, directory: Path) -> Result:
     """
     # A clock that is set meanwhile must not make a calculation longer, or end before it began.
     start, began, cpu = time.time(), time.monotonic(), _cpu()
-    raw, trail = directory / RAW, Trail(directory)
+    raw, trail = directory / RAW, Trail(directory, request.since)
     raw.mkdir(parents=True, exist_ok=True)
     memory = MemoryWatch(directory / MEMORY)
     with memory.on():

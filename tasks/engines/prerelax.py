@@ -67,7 +67,7 @@ def prerelax(atoms: Atoms, request: Request, steps: Recipe, raw: Path, trail: Tr
     """Move ``atoms`` to where the cheap engine of the recipe leads, and note how in ``trail``.
 
     Nothing is computed where no such engine is asked for, or an earlier attempt did
-    it already or left a geometry to go on from.
+    it already, left a geometry to go on from, or failed where it had led.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def prerelax(atoms: Atoms, request: Request, steps: Recipe, raw: Path, trail: Tr
         If the cheap engine is set up wrong on this machine.
     """
     cheap, asked = requested_prerelaxer(request), steps.prerelax
-    if cheap is None or asked is None or trail.begun(atoms):
+    if cheap is None or asked is None or request.since > 1 or trail.begun(atoms):
         return
     how = RelaxSettings(
         fmax=asked.fmax, max_steps=asked.max_steps, cell=steps.relaxes_cell, pressure=steps.pressure

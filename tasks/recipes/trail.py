@@ -38,10 +38,13 @@ class Trail:
     directory
         Folder of this attempt, ``…-N`` beside those of the others; without one
         nothing is kept and nothing is found.
+    since
+        Number of the first attempt whose geometries are used.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, since: int = 1) -> None:
         self.directory = directory
+        self.since = since
         self.continued_from: dict[str, int] | None = None
         """``attempt`` and ``step`` at which this one began, or None at the start."""
         self.prerelaxed: dict[str, Any] | None = None
@@ -91,7 +94,7 @@ class Trail:
         stem, _, own = self.directory.name.rpartition("-")
         if not own.isdecimal():
             return
-        for number in range(int(own) - 1, 0, -1):
+        for number in range(int(own) - 1, self.since - 1, -1):
             with suppress(OSError, ValueError, TypeError, KeyError):
                 yield (
                     number,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from told import (
     COPPER,
+    Answer,
     Wide,
     asked_of,
     fails,
@@ -86,6 +87,38 @@ def test_physics_climbs_the_remedies_then_is_set_aside(
     failure = last_failure(outcome.calculation)
     assert failure is not None
     assert failure.message == "the engine's own words"
+
+
+def led(end: str) -> Answer:
+    """Fail after a cheap engine has led the way, or has been dropped."""
+
+    def answer(request: Request) -> Result:
+        return replace(physics(request), prerelaxed={"engine": "emt", "attempt": 1, "end": end})
+
+    return answer
+
+
+@pytest.mark.parametrize("end", ["converged", "unfinished"])
+def test_what_fails_where_a_cheap_engine_led_is_tried_from_its_own_start_before_it_is_set_aside(
+    end: str, desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk(led(end), led(end), led(end), lost, good)
+    outcome = ours.carry(queued, never)
+    assert outcome.state is CalculationState.DONE
+    changes = [request.engine["changes"] for request in asked_of(ours)]
+    assert changes == [{}, {"care": 1}, *[{"care": 2}] * 3]
+    assert [request.since for request in asked_of(ours)] == [1, 1, 1, 4, 4]
+    assert outcome.calculation.attempts[3].changes == {"care": 2, "prerelax": False}
+    assert outcome.calculation.attempts[3].reason == "changed, after bad"
+
+
+@pytest.mark.parametrize("last", [physics, led("dropped")])
+def test_what_fails_at_its_own_start_is_not_tried_from_there_again(
+    last: Answer, desk: Callable[..., Desk], queued: str
+) -> None:
+    ours = desk(led("converged"), led("converged"), last)
+    assert ours.carry(queued, never).state is CalculationState.QUARANTINED
+    assert {request.since for request in asked_of(ours)} == {1}
 
 
 def remedied(desk: Callable[..., Desk], queued: str) -> str:

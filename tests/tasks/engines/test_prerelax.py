@@ -246,6 +246,19 @@ def test_the_next_attempt_begins_where_the_first_did_and_does_not_relax_again(
     assert (again.steps, again.continued_from) == (whole.steps, None)
 
 
+def test_a_fresh_start_is_the_structure_itself_and_what_was_cut_of_it_goes_on_there(
+    cheap: Callable[[Making], None], tmp_path: Path
+) -> None:
+    evidence(run(tmp_path, request()))
+    cheap(lambda _: Counting(1, lambda: os._exit(1)))
+    afresh = run(tmp_path, replace(request(attempt=2), since=2))
+    assert (afresh.prerelaxed, afresh.continued_from) == (None, None)
+    assert (afresh.steps, afresh.energy) == (without().steps, without().energy)
+    again = run(tmp_path, replace(request(attempt=3), since=2))
+    assert again.continued_from is not None
+    assert (again.prerelaxed, again.continued_from["attempt"]) == (None, 2)
+
+
 def test_what_goes_on_from_its_last_geometry_does_not_relax_again(tmp_path: Path) -> None:
     run(tmp_path, request(prerelax={"max_steps": 2}))
     for name in ("begin.json", "geometry.json"):
