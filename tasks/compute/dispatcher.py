@@ -51,6 +51,12 @@ FOLDER_POLL = 0.2
 
 GONE_SECONDS = 5.0
 """How long Dask has to notice that the worker of a task is gone."""
+FETCH_SECONDS = 10.0
+"""How long the answer of a finished task may be on its way.
+
+Where its worker dies before it is fetched, Dask begins the task anew, and waits for ever if it
+may run nowhere else; the folder has what the answer said.
+"""
 
 
 class Dispatcher:
@@ -286,7 +292,7 @@ def _settled(
     future: distributed.Future[dict[str, str]], request: Request, cancelled: Callable[[], bool]
 ) -> Result:
     try:
-        answer = future.result()
+        answer = future.result(timeout=FETCH_SECONDS)
     except (KilledWorker, CancelledError, OSError) as error:
         return _lost(request, error, cancelled)
     except Exception as error:

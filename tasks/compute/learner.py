@@ -232,7 +232,11 @@ class Learner:
                 late = time.monotonic() - begun > self._patience
                 if late and not self._client.call_stack(keys=[future.key]):
                     raise ComputeError(f"its worker did not begin within {self._patience:g} s")
-            answer: T = future.result()
+            # Of a worker that dies now the answer is lost: Dask begins anew, and waits for ever.
+            try:
+                answer: T = future.result(timeout=min(self._patience, PATIENCE_SECONDS))
+            except TimeoutError:
+                raise ComputeError("its worker was lost with the answer") from None
             return answer
         finally:
             future.cancel()

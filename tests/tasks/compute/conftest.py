@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import distributed
 import psutil
 import pytest
 
@@ -162,3 +164,19 @@ class Observer:
 @pytest.fixture
 def observe() -> Observer:
     return Observer()
+
+
+@pytest.fixture
+def lose_answers(observe: Observer, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let a worker, by its process, die once its task is finished, before the answer is here."""
+    fetch = distributed.Future.result
+
+    def of(pid: int) -> None:
+        def fetched_too_late(future: distributed.Future[Any], **limit: float) -> Any:
+            os.kill(pid, signal.SIGKILL)
+            observe.until(lambda: future.status != "finished", seconds=60)
+            return fetch(future, **limit)
+
+        monkeypatch.setattr(distributed.Future, "result", fetched_too_late)
+
+    return of

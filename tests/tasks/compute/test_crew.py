@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,9 +21,10 @@ from leadline.tasks.compute.job_notes import JobNote, job_notes
 from leadline.tasks.compute.left_over import Driving, clear_left_over
 from leadline.tasks.compute.queue_settings import QueueCluster, Resources
 from leadline.tasks.compute.right_sizing import ANY, Need
-from leadline.tasks.compute.roster import WALLTIME, Hand, Roster
+from leadline.tasks.compute.roster import Hand, Roster
 from leadline.tasks.errors import ComputeError
 from leadline.tasks.store.owner import this_process
+from tests.tasks.compute.arrivals import join
 
 if TYPE_CHECKING:
     from tests.tasks.compute.conftest import Asking
@@ -87,14 +87,6 @@ def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pbs:
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder), prepend=":")
     return Pbs(folder)
-
-
-def join(roster: Roster, address: str, job: str, asked: Resources = FULL) -> None:
-    """Let a worker come whose job asked for so much, and is a minute old."""
-    plain = {"walltime": asked.walltime, "memory": asked.memory}
-    said = {WALLTIME: {"job": job, "seconds": asked.walltime - 60.0, "asked": plain}}
-    scheduler = SimpleNamespace(workers={address: SimpleNamespace(extra=said)})
-    roster.add_worker(scheduler, address)
 
 
 class Working:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,10 @@ from leadline.tasks.compute.attempt import State, inspect
 from leadline.tasks.compute.cluster import Cluster, check_shared_folder, open_cluster
 from leadline.tasks.compute.dispatcher import Dispatcher
 from leadline.tasks.compute.profile import load_profile
+from leadline.tasks.compute.queue_settings import Resources
+from leadline.tasks.compute.roster import Roster
 from leadline.tasks.errors import ComputeError
+from tests.tasks.compute.arrivals import join
 
 if TYPE_CHECKING:
     from tests.tasks.compute.conftest import Asking, Observer
@@ -100,6 +103,19 @@ def test_a_killed_worker_is_a_remote_failure_and_another_comes(
     assert inspect(Path(ask().folder)).state is State.GONE
     observe.until(lambda: cluster.slots == 2)
     assert end(dispatcher, ask(attempt=2)).complete
+
+
+def test_an_answer_that_is_lost_with_its_worker_is_read_from_the_folder(
+    ask: Asking, observe: Observer, lose_answers: Callable[[int], None]
+) -> None:
+    with open_cluster(load_profile("local"), workers=1) as opened:
+        observe.until(lambda: opened.slots == 1)
+        ((address, pid),) = opened.client.run(os.getpid).items()
+        lose_answers(pid)
+        roster = Roster(Resources())
+        join(roster, address, "1")
+        result = end(Dispatcher(opened.client, roster=roster), ask())
+    assert result.complete
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,19 @@ def test_a_worker_has_the_drivers_numbers_and_once_it_is_lost_learning_is_here_u
         observe.until(cluster.client.nthreads)
         same(learner(LESSON, POOL), here(LESSON, POOL))
         assert said[1:] == ["learning happens on beside again"]
+
+
+def test_an_answer_that_is_lost_with_its_worker_leaves_learning_here(
+    tmp_path: Path, lose_answers: Callable[[int], None]
+) -> None:
+    said: list[str] = []
+    with one_worker(BESIDE, tmp_path) as cluster:
+        (pid,) = cluster.client.run(os.getpid).values()
+        lose_answers(pid)
+        learner = Learner(cluster, BESIDE, said.append, lambda: False, patience=3.0)
+        same(learner(LESSON, POOL), here(LESSON, POOL))
+    (words,) = said
+    assert "its worker was lost with the answer" in words
 
 
 def test_a_scheduler_that_does_not_answer_leaves_learning_here(tmp_path: Path) -> None:
