@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from plan import BUDGET
 from slurm_here import Slurm
-from stage import LAST_WORDS, Stage
+from stage import LAST_WORDS, UNKNOWN_JOB, Stage
 
 from leadline.tasks.compute.attempt_files import read_result
 from leadline.tasks.compute.batch_systems import CAUSES
@@ -238,14 +238,23 @@ def _whole(stage: Stage) -> Iterator[str]:
 def _no_job_left(stage: Stage) -> Iterator[str]:
     """No job of the campaign waits in the queue, or runs there for nobody.
 
-    A controller that was killed may take a job for running that its node has ended.
+    A controller that was killed may take a job for running that its node has ended. Of a job
+    whose driver was killed as it submitted it nobody knows: its worker finds no driver, and ends.
     """
     if stage.slurm is None:
         return
-    deadline = time.monotonic() + LAST_WORDS
-    while (left := _jobs_left(stage.slurm)) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    left = _left_after(LAST_WORDS, stage.slurm)
+    times = {job: at for job, at in stage.slurm.submitted().items() if job in left}
+    if all(map(stage.may_be_unknown, times.values())):
+        left = _left_after(UNKNOWN_JOB, stage.slurm)
     yield from (f"job {job} is left in the queue, {state}" for job, state in left.items())
+
+
+def _left_after(seconds: float, slurm: Slurm) -> dict[str, str]:
+    deadline = time.monotonic() + seconds
+    while (left := _jobs_left(slurm)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return left
 
 
 def _jobs_left(slurm: Slurm) -> dict[str, str]:

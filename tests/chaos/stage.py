@@ -36,6 +36,10 @@ LOOK = 0.05
 """Seconds between two looks at what is waited for."""
 LAST_WORDS = 20.0
 """Seconds that processes have to end after their driver."""
+UNKNOWN_JOB = 90.0
+"""Seconds that a batch job may be left whose driver was killed before it could note the job."""
+SUBMITTING = 3.0
+"""Seconds around the death of a driver in which a job may come to the queue unnoted."""
 
 
 @dataclass
@@ -89,6 +93,8 @@ class Stage(Layout):
     """Attempts that were under way in a job of the queue when that was ended."""
     results: dict[str, float] = field(default_factory=dict)
     """Energies of the complete results that were seen in files, by calculation."""
+    deaths: list[float] = field(default_factory=list)
+    """When drivers were killed, by the clock."""
     timers: list[Timer] = field(default_factory=list)
     """What is to be resumed later."""
     troubles: list[Trouble] = field(default_factory=list)
@@ -119,6 +125,10 @@ class Stage(Layout):
         """Remember what is under way in jobs that are ended now."""
         under_way = (each for each in self.guarded() if each.job in jobs)
         self.lost_jobs |= {(each.calculation, each.attempt) for each in under_way}
+
+    def may_be_unknown(self, submitted: float) -> bool:
+        """Tell whether a job may have come to the queue as its driver was killed."""
+        return any(abs(submitted - death) < SUBMITTING for death in self.deaths)
 
     def note(self, words: str) -> None:
         """Write down what was done."""
@@ -203,6 +213,7 @@ class Stage(Layout):
         """Kill the driver, which has nothing to say about it."""
         driver = self.ensure_driver()
         driver.kill()
+        self.deaths.append(time.time())
         driver.wait()
         self.driver = None
         self.collect()
@@ -220,6 +231,7 @@ class Stage(Layout):
     def kill_all(self) -> int:
         """Kill all processes of this stage, until none is left; return how many."""
         killed = 0
+        self.deaths.append(time.time())
         while found := self.processes():
             killed += len(found)
             processes.kill(found)
@@ -241,6 +253,8 @@ class Stage(Layout):
             if time.monotonic() > deadline:
                 self.wrong(f"driver {self.runs} starts no engine")
                 return False
+            if self.slurm is not None:
+                self.slurm.trust_the_node()
             time.sleep(LOOK)
         return True
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import invariants
@@ -130,6 +132,38 @@ def test_events_that_tell_of_no_legal_way_are_seen(stage: Stage, store: Store) -
     found = violations(stage, None)
     assert f"{ID} is done, and its events tell {told}" in found
     assert "events tell of b, which is not there" in found
+
+
+def test_only_a_job_that_came_as_its_driver_was_killed_is_waited_for(
+    stage: Stage, store: Store
+) -> None:
+    queue = Queue(submitted_at=1000.0, ends=time.monotonic() + 3)
+    stage.slurm = queue  # type: ignore[assignment]
+    said_so = "job 5 is left in the queue, RUNNING"
+    stage.deaths = [990.0]
+    assert said_so in violations(stage, None)
+    stage.deaths = [990.0, 1001.0]
+    assert said_so not in violations(stage, None)
+
+
+@dataclass
+class Queue:
+    """A queue with one job, which ends by itself."""
+
+    submitted_at: float
+    ends: float
+
+    def jobs(self) -> dict[str, str]:
+        return {"5": "RUNNING"} if time.monotonic() < self.ends else {}
+
+    def jobs_on_the_node(self) -> set[str]:
+        return set(self.jobs())
+
+    def submitted(self) -> dict[str, float]:
+        return dict.fromkeys(self.jobs(), self.submitted_at)
+
+    def end_jobs(self) -> None:
+        self.ends = 0.0
 
 
 def test_other_labels_are_seen(stage: Stage, store: Store) -> None:

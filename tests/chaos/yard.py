@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
-from java_server import free_port
 from line import HOST, Line
+from loopback import free_port
 
 WRONG_CLOCK = Path(__file__).with_name("wrong_clock")
 

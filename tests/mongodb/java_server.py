@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from loopback import free_port
 
 HERE = Path(__file__).parent
 DOWNLOAD_SECONDS = 240
@@ -87,13 +87,6 @@ class JavaServer:
         self._process.send_signal(signal.SIGCONT)
         self._process.communicate(timeout=END_SECONDS)
         self._process = None
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _stopped(thread: Path) -> bool:

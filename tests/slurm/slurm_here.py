@@ -17,12 +17,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
+from loopback import free_port
 
 CORES, MEMORY = 8, 8000
 """What the one node pretends to have, MB: engines of tests are small, and two cores too few."""
+LOOK_AT_NODE = 5.0
+"""Seconds between two looks whether the controller has drained the node."""
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 CONFIGURATION = """\
 ClusterName=leadline
@@ -69,7 +73,7 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "needs root: slurmd starts jobs as their user"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Slurm:
     """A Slurm that runs.
 
@@ -83,6 +87,7 @@ class Slurm:
 
     folder: Path
     host: str
+    _looked: float = 0.0
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -103,6 +108,13 @@ class Slurm:
         """Return the state of each job that waits or runs, by id."""
         lines = self.call("squeue", "--noheader", "--format=%i %T").splitlines()
         return {line.split()[0]: line.split()[1] for line in lines}
+
+    def submitted(self) -> dict[str, float]:
+        """Return when each job that waits or runs was submitted, in whole seconds, by id."""
+        lines = self.call("squeue", "--noheader", "--format=%i %V").splitlines()
+        return {
+            line.split()[0]: datetime.fromisoformat(line.split()[1]).timestamp() for line in lines
+        }
 
     def jobs_on_the_node(self) -> set[str]:
         """Return the jobs that have processes, whatever the controller remembers."""
@@ -134,7 +146,15 @@ class Slurm:
         _wait_until_up(self)
 
     def trust_the_node(self) -> None:
-        """Set a node up again that the controller drained, as whoever looks after it does."""
+        """Set a node up again that the controller drained, as whoever looks after it does.
+
+        A controller that was killed forgets what was submitted last, gives the job's number
+        to another, and drains the node that has a job of that number. Whoever waits may call
+        this as often as it likes: it looks every few seconds.
+        """
+        if time.monotonic() < self._looked + LOOK_AT_NODE:
+            return
+        self._looked = time.monotonic()
         with suppress(subprocess.CalledProcessError):
             if self.call("sinfo", "--noheader", "--format=%t").startswith("dr"):
                 self.call("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
@@ -179,8 +199,8 @@ def slurm_here(folder: Path) -> Iterator[Slurm]:
         CONFIGURATION.format(
             host=slurm.host,
             folder=folder,
-            controller=_free_port(),
-            node=_free_port(),
+            controller=free_port(),
+            node=free_port(),
             cores=CORES,
             memory=MEMORY,
         )
@@ -230,9 +250,3 @@ def _end(pid_file: Path) -> None:
         process = psutil.Process(int(pid_file.read_text()))
         process.send_signal(signal.SIGTERM)
         process.wait(20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from java_server import JavaServer, free_port
+from java_server import JavaServer
+from loopback import free_port
 from proxy import DENIED, WRITES, Proxy, proxied
 
 from leadline.tasks.calculation import Failure, FailureKind, Result
