@@ -87,10 +87,14 @@ def settings_deployment(spec: CampaignSpec, pool: str | None = None) -> RunnerDe
     return cast(RunnerDeployment, made)
 
 
-def reconcile_deployment(pool: str | None = None) -> RunnerDeployment:
-    """Return the deployment that settles every hour what a crash left in this store."""
+def reconcile_deployment(beside: CampaignSpec, pool: str | None = None) -> RunnerDeployment:
+    """Return the deployment that settles every hour what a crash left in this store.
+
+    A process that serves campaigns has one of its own, named as the campaign that it is
+    ``beside``: where the process ends, it pauses all that it serves.
+    """
     made = reconcile.to_deployment(
-        name=f"{host()}-{_store_name()}",
+        name=f"{host()}-{_store_name()}" if pool else beside.name,
         description="Settles what crashes left behind, in all campaigns of one store.",
         tags=[TAG, "reconcile"],
         concurrency_limit=ConcurrencyLimitConfig(

@@ -93,7 +93,7 @@ def set_over(
     before = CampaignSpec.model_validate(campaign.spec)
     after = with_changes(before, changes)
     in_flight = dict(campaign.in_flight)
-    for key in {"review" if each in _IN_REVIEW else each for each in changes}:
+    for key in dict.fromkeys("review" if each in _IN_REVIEW else each for each in changes):
         file = in_flight.get(key, {}).get("file", value_of(before, key))
         in_flight[key] = {"value": value_of(after, key), "file": file, "at": at, **said}
         if in_flight[key]["value"] == file:  # taken back: the file and the campaign agree again

@@ -127,7 +127,7 @@ def _deployments(
     campaigns = [campaign_deployment(each, limits, times, pool) for each in specs]
     forms = [settings_deployment(each, pool) for each in specs]
     forms += [review_deployment(each, pool) for each in specs if each.review is not None]
-    return [*campaigns, *forms, reconcile_deployment(pool)]
+    return [*campaigns, *forms, reconcile_deployment(specs[0], pool)]
 
 
 def _refuse_unknown(pool: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,9 +27,11 @@ class SmallDisk:
         return found.f_bavail * found.f_frsize
 
     def fill(self, leave: int = 0) -> None:
-        """Take all room but ``leave`` bytes."""
+        """Take all room but ``leave`` bytes, though others may be taking some of it meanwhile."""
         with self._filler.open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, file.tell() + self.room - leave)
+            while (wanted := self.room - leave) > 0:
+                with suppress(OSError):
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), wanted)
 
     def clear(self) -> None:
         """Give the room back."""

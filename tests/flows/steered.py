@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from leadline.tasks.store.records import Campaign, Proposal
 from leadline.tasks.store.store import Store, open_store
 
@@ -37,6 +39,13 @@ def proposals(store: Path, name: str = "small") -> list[Proposal]:
 def engines(store: Path) -> list[dict[str, Any]]:
     file = store / "calculations" / "engines.log"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def running(store: Path) -> list[psutil.Process]:
+    """The engines of the elements, once both compute."""
+    starts = [line for line in engines(store) if line["event"] == "start"]
+    alive = [int(line["pid"]) for line in starts if psutil.pid_exists(int(line["pid"]))]
+    return [psutil.Process(pid) for pid in alive] if len(alive) == 2 else []
 
 
 def until(what: Callable[[], Any], *processes: subprocess.Popen[str]) -> Any:

@@ -18,7 +18,7 @@ from prefect.states import Cancelling
 
 from leadline.flows.process_settings import process_settings
 from leadline.tasks.store.records import CalculationState, CampaignState
-from tests.flows.steered import campaign_of, ended, engines, reading, until
+from tests.flows.steered import campaign_of, ended, engines, reading, running, until
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Run, Said, WriteFile
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 Command = Callable[..., "Said"]
 
-SLOW = {"name": "moody-emt", "seconds": 600.0}
+SLOW = {"name": "moody-emt", "seconds": 90.0}  # the last run waits for it
 BUDGET = {"expected_missed": None, "calculations": 4}
 SERVE = """
 from prefect import serve
@@ -38,13 +38,6 @@ from prefect.deployments.runner import EntrypointType
 from leadline.flows.campaign import campaign
 serve(campaign.to_deployment("cancelled", entrypoint_type=EntrypointType.MODULE_PATH))
 """
-
-
-def running(store: Path) -> list[psutil.Process]:
-    """The engines of the elements, once both compute."""
-    starts = [line for line in engines(store) if line["event"] == "start"]
-    alive = [int(line["pid"]) for line in starts if psutil.pid_exists(int(line["pid"]))]
-    return [psutil.Process(pid) for pid in alive] if len(alive) == 2 else []
 
 
 def counts(store: Path) -> dict[CalculationState, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import PrefectHTTPStatusError
 
 from leadline.flows.process_settings import process_settings
 from leadline.tasks.store.records import Proposal, ProposalState
@@ -203,7 +205,10 @@ def _page(client: SyncPrefectClient) -> str:
         return ""
     keyset = run.state.state_details.run_input_keyset
     assert keyset is not None
-    return str(json.loads(client.read_flow_run_input(run.id, keyset["description"])))
+    # A run pauses before its page is written.
+    with suppress(PrefectHTTPStatusError):
+        return str(json.loads(client.read_flow_run_input(run.id, keyset["description"])))
+    return ""
 
 
 def _resume(client: SyncPrefectClient, given: dict[str, Any]) -> None:

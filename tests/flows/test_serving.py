@@ -17,8 +17,10 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
+    FlowFilter,
+    FlowFilterName,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import DeploymentStatus, FlowRun
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
 from leadline.flows.timetable import timetable
@@ -47,10 +49,12 @@ def until(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
     return found
 
 
-def runs_of(client: SyncPrefectClient, deployment: str) -> list[FlowRun]:
-    """Return the runs of a deployment that have ended, in their order."""
-    name = DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
-    runs = client.read_flow_runs(deployment_filter=name)
+def runs_of(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+    """Return the runs of a campaign's deployment that have ended, in their order."""
+    runs = client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=["campaign"])),
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])),
+    )
     ended = [each for each in runs if each.state and each.state.is_final()]
     return sorted(ended, key=lambda each: each.start_time or datetime.max.replace(tzinfo=UTC))
 
@@ -131,6 +135,36 @@ def test_served_runs_begin_by_themselves_carry_the_campaign_on_and_end_at_once_w
     with open_store(None, store, write=False) as records:
         began = [each for each in records.events("nightly") if each.kind == "cluster.opened"]
     assert len(began) == names.count("Resting") + 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("served")
+def test_of_two_that_serve_one_store_the_end_of_one_leaves_the_other_its_reconcile(
+    leadline: Run, campaign_file: WriteFile
+) -> None:
+    names = ("first", "second")
+    serving = [leadline("serve", campaign_file(name)) for name in names]
+    with get_client(sync_client=True) as client:
+
+        def reconciles() -> list[DeploymentResponse]:
+            return client.read_deployments(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=["reconcile"])),
+                deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[*names])),
+            )
+
+        def are_served() -> bool:
+            ready = [each for each in reconciles() if each.status is DeploymentStatus.READY]
+            return len(ready) == len(names)
+
+        until(are_served, serving[0])
+        serving[1].send_signal(signal.SIGTERM)
+        words, errors = serving[1].communicate(timeout=LIMIT)
+        assert "Ended; the schedules are paused" in words, errors
+        paused = {each.name: each.paused for each in reconciles()}
+    assert paused == {"first": False, "second": True}
+    serving[0].send_signal(signal.SIGTERM)
+    serving[0].communicate(timeout=LIMIT)
 
 
 @pytest.mark.slow
