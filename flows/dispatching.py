@@ -173,7 +173,7 @@ class Dispatching:
                 record, formula = self.waiting.popleft()
                 self.started += 1
                 self.limits.started += 1
-                self.running[record.id] = self._task.submit(record.id, formula)
+                self.running[record.id] = self._task.submit(record.id, record.structure, formula)
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:

@@ -39,17 +39,20 @@ class Steps:
         return run()
 
 
-def calculation_task(work: Callable[[str], Outcome]) -> Task[[str, str], Any]:
-    """Return the task that carries one calculation; its state tells how it ended."""
+def calculation_task(work: Callable[[str], Outcome]) -> Task[[str, str, str], Any]:
+    """Return the task that carries one calculation; its state tells how it ended.
+
+    A run is named as the lab book names a structure: by formula, and the start of its id.
+    """
 
     @task(
         name="calculate",
-        task_run_name="{formula} {calculation:.8}",
+        task_run_name="{formula} {structure:.8}",
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=0,
     )
-    def calculate(calculation: str, formula: str) -> State[None]:
+    def calculate(calculation: str, structure: str, formula: str) -> State[None]:
         return state_of(work(calculation))
 
     return calculate

@@ -54,7 +54,7 @@ def sent(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatching]:
     with ThreadPoolExecutor(6) as threads:
 
         def submit(carry: Callable[[str], Outcome]) -> Any:
-            def begin(calculation: str, formula: str) -> Any:
+            def begin(calculation: str, structure: str, formula: str) -> Any:
                 future = threads.submit(carry, calculation)
                 return SimpleNamespace(wait=lambda: future.exception(SECONDS))
 
