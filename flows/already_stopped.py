@@ -15,6 +15,7 @@ from leadline.flows.in_flight import merged
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.store_of import open_for
 from leadline.flows.summary import CampaignSummary, RunEnd
+from leadline.surrogate.missed import Missed
 from leadline.surrogate.stopping import Limits, Progress, Verdict, verdict
 from leadline.tasks.errors import StoreError
 from leadline.tasks.metrics import barren_rounds, prequential
@@ -79,7 +80,7 @@ def _progress(reader: CampaignReader, spec: CampaignSpec) -> Progress:
         hours=sum(each.ledger.get("wall", 0.0) for each in reader.rounds) / 3600,
         unknown=_unknown(reader),
         barren_rounds=barren_rounds(book, assessment.finds, spec.acquisition.batch),
-        expected_missed=last.metrics.get("expected_missed"),
+        missed=Missed.of(last.metrics),
         z_spread=metrics.get("z_std"),
         predictions=int(metrics.get("count") or 0),
     )

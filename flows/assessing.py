@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from leadline.surrogate.missed import kept
 from leadline.surrogate.stopping import Progress, Verdict
 from leadline.tasks.ledger import Ledger
 from leadline.tasks.metrics import barren_rounds, prequential
@@ -24,7 +25,7 @@ def progress_of(loop: Loop) -> Progress:
         hours=_hours(loop),
         unknown=len(bench.pool) - len(set(loop.closed)),
         barren_rounds=barren_rounds(book, loop.assessment.finds, bench.spec.acquisition.batch),
-        expected_missed=outlook.expected_missed if outlook else None,
+        missed=outlook.missed if outlook else None,
         z_spread=metrics.get("z_std"),
         predictions=int(metrics.get("count") or 0),
     )
@@ -57,8 +58,10 @@ def close_rounds(loop: Loop, found: Verdict) -> None:
 
 def round_metrics(loop: Loop) -> dict[str, float | None]:
     """Return how well the campaign predicts, and how many finds it expects to miss."""
-    missed = loop.outlook.expected_missed if loop.outlook else None
-    return {**prequential(loop.book, loop.assessment.values), "expected_missed": missed}
+    return {
+        **prequential(loop.book, loop.assessment.values),
+        **kept(loop.outlook.missed if loop.outlook else None),
+    }
 
 
 def _hours(loop: Loop) -> float:

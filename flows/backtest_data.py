@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +79,7 @@ def backtest_data(
             f"{path}: none of the {len(pool)} candidates has an answer; a backtest needs a data "
             "set with labels: name its energy or property key"
         )
-    answered = _only(pool, rows)
+    answered = pool.only(rows)
     y = np.array([labels[id_] for id_ in answered.ids], dtype=np.float64)
     given = np.empty(0, dtype=np.int64)
     if isinstance(problem, HullProblem):
@@ -92,17 +92,6 @@ def backtest_data(
         names=tuple(names[id_] for id_ in answered.ids),
         y=y,
         given=given,
-    )
-
-
-def _only(pool: Pool, rows: Rows) -> Pool:
-    return replace(
-        pool,
-        ids=tuple(pool.ids[row] for row in rows),
-        formulas=tuple(pool.formulas[row] for row in rows),
-        fractions=pool.fractions[rows],
-        sites=pool.sites[rows],
-        features=np.asarray(pool.features[rows]),
     )
 
 

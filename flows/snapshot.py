@@ -32,7 +32,7 @@ def snapshot(loop: Loop) -> Progress:
         review=len(waiting(loop)),
         best=best_words(finds),
         found=tuple(map(name_of, finds)),
-        finds_left=loop.outlook.expected_missed if loop.outlook else None,
+        finds_left=loop.outlook.missed.expected if loop.outlook else None,
         elapsed=time.monotonic() - loop.limits.begun,
         time_limit=loop.limits.hours and loop.limits.hours * 3600,
         prefect=PREFECT_UI_URL.value() or "",

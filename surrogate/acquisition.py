@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import erfcx, log_ndtr, ndtr
 
 from leadline.surrogate.errors import SurrogateError
-from leadline.surrogate.hull import Hull, stability_probability
+from leadline.surrogate.hull import Hull, stable_in_samples
 from leadline.surrogate.posterior import Posterior
 
 Floats = NDArray[np.float64]
@@ -66,6 +66,10 @@ class PropertyGoal:
     level: float
     sign: Literal[1, -1]
 
+    def gain(self, values: Floats) -> Floats:
+        """Return how far values are beyond the level, in their unit and shape."""
+        return self.sign * (self.level - values)
+
 
 @dataclass(frozen=True)
 class Context:
@@ -92,7 +96,7 @@ class Context:
         """Expected distance beyond the level that counts, float64[n]; higher is better."""
         if isinstance(self.goal, HullGoal):
             return self.goal.level + self.goal.tolerance - self.posterior.mean
-        return self.goal.sign * (self.goal.level - self.posterior.mean)
+        return self.goal.gain(self.posterior.mean)
 
 
 @dataclass(frozen=True)
@@ -121,15 +125,15 @@ class Acquisition:
         return self.score(context, X)
 
 
-def hull_probability(context: Context) -> Floats:
-    """Return the probability of each of the shortlist to be within tolerance of the final hull.
+def sampled_finds(context: Context) -> NDArray[np.bool_]:
+    """Tell which of the shortlist each joint sample makes a find, bool[s, n].
 
-    By joint posterior hulls, as :func:`stability_probability` says; float64[n].
+    For a hull by :func:`stable_in_samples`; for a property, what is beyond the level.
     """
-    goal = _hull_goal(context)
-    return stability_probability(
-        goal.hull, goal.fractions, context.posterior.samples, goal.tolerance
-    )
+    goal, samples = context.goal, context.posterior.samples
+    if isinstance(goal, HullGoal):
+        return stable_in_samples(goal.hull, goal.fractions, samples, goal.tolerance)
+    return np.asarray(goal.gain(samples) > 0)
 
 
 def stable_probability(context: Context, X: NDArray[np.float32]) -> Floats:
@@ -138,8 +142,10 @@ def stable_probability(context: Context, X: NDArray[np.float32]) -> Floats:
     The sum over a batch is the expected number of its finds. Candidates with the
     same share of samples are ordered by their probability against the known hull.
     """
+    _hull_goal(context)
     order = 1.0 / (1.0 - log_ndtr(context.gain / _positive(context.posterior.sd)))
-    return np.asarray(hull_probability(context) + order / (2 * len(context.posterior.samples)))
+    probability = sampled_finds(context).mean(axis=0)
+    return np.asarray(probability + order / (2 * len(context.posterior.samples)))
 
 
 def hull_improvement(context: Context, X: NDArray[np.float32]) -> Floats:
@@ -149,7 +155,7 @@ def hull_improvement(context: Context, X: NDArray[np.float32]) -> Floats:
     1998, the improvement measured from the known hull at the same composition).
     """
     _hull_goal(context)
-    return np.asarray(np.exp(_log_expected(context)))
+    return expected_improvement(context.gain, context.posterior.sd)
 
 
 def log_expected_improvement(context: Context, X: NDArray[np.float32]) -> Floats:
@@ -158,7 +164,12 @@ def log_expected_improvement(context: Context, X: NDArray[np.float32]) -> Floats
     With z = sign (level - mean) / sd it is log(sd) + log(z Phi(z) + phi(z)),
     stable far below the level where the improvement itself is zero in floating point.
     """
-    return _log_expected(context)
+    return _log_expected(context.gain, context.posterior.sd)
+
+
+def expected_improvement(gain: Floats, sd: Floats) -> Floats:
+    """Return E[max(g, 0)] for normal g of mean ``gain`` and deviation ``sd``, in their unit."""
+    return np.asarray(np.exp(_log_expected(gain, sd)))
 
 
 def lower_confidence_bound(context: Context, X: NDArray[np.float32]) -> Floats:
@@ -248,9 +259,9 @@ def _positive(sd: Floats) -> Floats:
     return np.maximum(sd, 1e-12)
 
 
-def _log_expected(context: Context) -> Floats:
-    sd = _positive(context.posterior.sd)
-    return np.asarray(np.log(sd) + log_improvement(context.gain / sd))
+def _log_expected(gain: Floats, sd: Floats) -> Floats:
+    positive = _positive(sd)
+    return np.asarray(np.log(positive) + log_improvement(gain / positive))
 
 
 def log_improvement(z: Floats) -> Floats:

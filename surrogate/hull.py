@@ -131,16 +131,15 @@ def energies_above_hull(fractions: ArrayLike, energies: ArrayLike) -> Floats:
     return np.maximum(hull.above(hull.fractions, hull.energies), 0.0)
 
 
-def stability_probability(
+def stable_in_samples(
     hull: Hull, fractions: Floats, samples: Floats, tolerance: float
-) -> Floats:
-    """Return the probability that each candidate is within tolerance of the final hull.
+) -> NDArray[np.bool_]:
+    """Tell which candidates each joint sample puts within tolerance of the final hull.
 
     Each joint sample of the candidates' energies, united with the known phases,
-    has a hull of its own; the probability is the share of samples whose hull
-    has the candidate on it or at most ``tolerance`` below it. Candidates that a
-    sample puts above the known hull cannot lower it, and are left out of the
-    sample's hull, which changes nothing.
+    has a hull of its own; the mean over the samples is each candidate's probability
+    to be stable. Candidates that a sample puts above the known hull cannot lower it,
+    and are left out of the sample's hull, which changes nothing.
 
     Parameters
     ----------
@@ -155,20 +154,20 @@ def stability_probability(
 
     Returns
     -------
-    float64[n], each a multiple of 1/s.
+    bool[s, n].
     """
     rows = hull._lowest_on_hull
     known, lowest = hull.fractions[rows], hull.energies[rows]
     ceiling = hull.energy_at(fractions)
-    stable = np.zeros(len(fractions))
-    for sample in samples:
+    stable = np.zeros(samples.shape, dtype=bool)
+    for row, sample in enumerate(samples):
         near = np.flatnonzero(sample <= ceiling + tolerance)
         below = near[sample[near] < ceiling[near]]
         lowered = Hull(
             np.vstack([known, fractions[below]]), np.concatenate([lowest, sample[below]])
         )
-        stable[near] += lowered.above(fractions[near], sample[near]) <= tolerance + 1e-12
-    return stable / len(samples)
+        stable[row, near] = lowered.above(fractions[near], sample[near]) <= tolerance + 1e-12
+    return stable
 
 
 def chemical_systems(fractions: Floats) -> Iterator[tuple[tuple[int, ...], Indices]]:

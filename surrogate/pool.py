@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +37,14 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def only(self, rows: NDArray[np.int64]) -> Pool:
+        """Return the pool of these rows, in their order."""
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            formulas=tuple(self.formulas[row] for row in rows),
+            fractions=self.fractions[rows],
+            sites=self.sites[rows],
+            features=np.asarray(self.features[rows]),
+        )

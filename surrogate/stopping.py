@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from leadline.surrogate.missed import Missed, kept
+
 Evidence = dict[str, float | int | None]
 
 TRUSTED_Z = (0.5, 2.0)
@@ -35,7 +37,7 @@ class Verdict:
     stop: bool
     rule: str | None = None
     evidence: Evidence = field(default_factory=dict)
-    words: str = "No stop rule has answered; the search goes on."
+    words: str = "The search goes on."
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ class Progress:
         Candidates that can still be proposed.
     barren_rounds
         Rounds in a row that found nothing new.
-    expected_missed
-        Sum of the finds' probabilities over the unknown candidates; None before a
-        model, or where nothing counts as a find.
+    missed
+        What the model expects of the unknown candidates; None before a model, or where
+        nothing counts as a find.
     z_spread
         Standard deviation of (answer - mean) / sd over predictions made before
         their answers were known; None where there are too few.
@@ -86,7 +88,7 @@ class Progress:
     hours: float
     unknown: int
     barren_rounds: int
-    expected_missed: float | None = None
+    missed: Missed | None = None
     z_spread: float | None = None
     predictions: int = 0
 
@@ -100,7 +102,8 @@ def verdict(limits: Limits, progress: Progress) -> Verdict:
         answer = rule(limits, progress)
         if answer is not None:
             return answer
-    return Verdict(False, evidence=_evidence(progress))
+    words = f"The search goes on. {_left(progress)}{_not_yet(limits, progress)}"
+    return Verdict(False, evidence=_evidence(progress), words=words)
 
 
 def calculations_spent(limits: Limits, progress: Progress) -> Verdict | None:
@@ -156,21 +159,22 @@ def barren(limits: Limits, progress: Progress) -> Verdict | None:
 
 def few_missed(limits: Limits, progress: Progress) -> Verdict | None:
     """Stop when few finds are expected to be left, if the model's spread can be believed."""
-    limit, missed = limits.expected_missed, progress.expected_missed
-    if limit is None or missed is None or missed >= limit or not trusted(progress):
+    limit, missed = limits.expected_missed, progress.missed
+    if limit is None or missed is None or missed.expected >= limit or not trusted(progress):
         return None
     return Verdict(
         True,
         "expected_missed",
         {
-            "expected_missed": missed,
             "limit": limit,
+            **kept(missed),
             "z_spread": progress.z_spread,
             "predictions": progress.predictions,
         },
-        f"The model expects {missed:.2f} finds among the {progress.unknown} candidates not "
-        f"calculated, fewer than the {limit:g} asked for. Its {progress.predictions} predictions "
-        f"made before the answers were off by {progress.z_spread:.2f} times their stated spread."
+        f"The model expects {missed.expected:.2f} finds among the {progress.unknown} candidates "
+        f"not calculated, fewer than the {limit:g} asked for; that none is missed has a "
+        f"probability of {missed.none:.2f}. Its {progress.predictions} predictions made before "
+        f"the answers were off by {progress.z_spread:.2f} times their stated spread."
         + _doubt(progress.z_spread),
     )
 
@@ -210,12 +214,32 @@ def _doubt(z_spread: float | None) -> str:
 
 
 def _left(progress: Progress) -> str:
-    if progress.expected_missed is None:
+    if progress.missed is None:
         return "How many finds are left is not known."
     doubt = "" if trusted(progress) else ", though its spread is not borne out yet"
     return (
-        f"The model expects {progress.expected_missed:.2f} finds among the {progress.unknown} "
-        f"candidates not calculated{doubt}."
+        f"The model expects {progress.missed.expected:.2f} finds among the {progress.unknown} "
+        f"candidates not calculated{doubt}; that none is missed has a probability of "
+        f"{progress.missed.none:.2f}."
+    )
+
+
+def _not_yet(limits: Limits, progress: Progress) -> str:
+    """Return why the evidence does not end the search, where a rule asks for it; or ''."""
+    limit, missed = limits.expected_missed, progress.missed
+    if limit is None or missed is None:
+        return ""
+    if missed.expected >= limit:
+        return f" It ends by that once fewer than {limit:g} are expected."
+    if progress.predictions < TRUSTED_LABELS or progress.z_spread is None:
+        return (
+            f" That is fewer than the {limit:g} asked for, and counts once {TRUSTED_LABELS} "
+            f"predictions were answered; {progress.predictions} are."
+        )
+    low, high = TRUSTED_Z
+    return (
+        f" That is fewer than the {limit:g} asked for, and does not count: predictions were off "
+        f"by {progress.z_spread:.2f} times their stated spread; {low:g} to {high:g} is believed."
     )
 
 
@@ -225,7 +249,7 @@ def _evidence(progress: Progress) -> Evidence:
         "hours": progress.hours,
         "unknown": progress.unknown,
         "barren_rounds": progress.barren_rounds,
-        "expected_missed": progress.expected_missed,
+        **kept(progress.missed),
         "z_spread": progress.z_spread,
         "predictions": progress.predictions,
     }

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.surrogate.acquisition import acquisition
+from leadline.surrogate.acquisition import acquisition, sampled_finds
 from leadline.surrogate.batch import Shares, choose
 from leadline.surrogate.explain import Why, without_model
+from leadline.surrogate.missed import Missed, missed
 from leadline.surrogate.pool import Pool
 from leadline.tasks.learn import Learned
 from leadline.tasks.problem import Problem
@@ -64,15 +65,15 @@ class Outlook:
     probability
         To be a find, float64[n], in the shortlist, and zero beyond it: joint stability
         for a hull; for a property, to be beyond the threshold or else the best known.
-    expected_missed
-        Sum of the probabilities over what is not known.
+    missed
+        What is expected of all that is not known.
     """
 
     mean: Floats
     sd: Floats
     energy_above_hull: Floats | None
     probability: Floats
-    expected_missed: float
+    missed: Missed
 
 
 def start_picks(
@@ -129,7 +130,7 @@ def propose(
     chance = rng.random(len(pool))
     rows = view.shortlist(free, settings.shortlist, chance, q, waiting)
     context = view.context(rows, settings.samples, chance, rng)
-    probability = view.find_probability(context)
+    probability = view.find_probability(context, sampled_finds(context))
     for place in np.flatnonzero(np.isin(rows, waiting)):
         context = replace(context, posterior=context.posterior.given(int(place)))
     choices = choose(
@@ -167,13 +168,17 @@ def pool_outlook(
     view = search(learned, pool, problem)
     chance = np.zeros(len(pool))
     rows = view.shortlist(free, settings.shortlist, chance, 0, np.empty(0, np.int64))
-    found = view.find_probability(view.context(rows, settings.samples, chance, rng))
+    context = view.context(rows, settings.samples, chance, rng)
+    finds = sampled_finds(context)
+    found = view.find_probability(context, finds)
+    rest = np.setdiff1d(np.flatnonzero(free), rows)
     mean, sd = learned.mean.copy(), learned.sd.copy()
     mean[training.pool_index], sd[training.pool_index] = training.y, 0.0
     probability = np.zeros(len(pool))
     probability[rows] = found
     probability[training.pool_index] = view.known_finds()
-    return Outlook(mean, sd, view.above_hull(mean), probability, float(found.sum()))
+    left = missed(context, finds, found, view.gain(rest), learned.sd[rest])
+    return Outlook(mean, sd, view.above_hull(mean), probability, left)
 
 
 def _open(pool: Pool, closed: Iterable[int]) -> NDArray[np.bool_]:

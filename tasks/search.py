@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from leadline.surrogate.acquisition import Context, HullGoal, PropertyGoal, hull_probability
+from leadline.surrogate.acquisition import Context, HullGoal, PropertyGoal
 from leadline.surrogate.batch import Choice
 from leadline.surrogate.explain import Why, hull_words, nearest_known, property_words
 from leadline.surrogate.hull import Hull
@@ -21,6 +21,7 @@ from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+Finds = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ class Search(ABC):
 
     @abstractmethod
     def gain(self, rows: Rows) -> Floats:
-        """Return the expected gain of candidates, up to a constant, float64[n]."""
+        """Return how far candidates are predicted beyond the level that counts, float64[n]."""
 
     @abstractmethod
-    def find_probability(self, context: Context) -> Floats:
-        """Return the probability of each of a shortlist to be a find, float64[n]."""
+    def find_probability(self, context: Context, finds: Finds) -> Floats:
+        """Return the probability of each of a shortlist to be a find, float64[n].
+
+        ``finds`` says which of them each joint sample makes a find, bool[s, n].
+        """
 
     @abstractmethod
     def known_finds(self) -> Floats:
@@ -112,31 +116,36 @@ class HullSearch(Search):
         training = self.learned.training
         return self.problem.known_hull(training.fractions(self.pool), training.labels)
 
+    @cached_property
+    def level(self) -> Floats:
+        """Energy of that hull at the composition of each candidate, float64[n], in eV/atom."""
+        return self.hull.energy_at(self.pool.fractions)
+
     def goal(self, rows: Rows) -> HullGoal:
         """Return the goal for a shortlist."""
         return self.problem.goal(self.hull, self.pool.fractions[rows])
 
     def gain(self, rows: Rows) -> Floats:
-        """Return how far candidates are predicted below the known hull, eV/atom."""
-        return -self.hull.above(self.pool.fractions[rows], self.learned.mean[rows])
+        """Return how far candidates are predicted below the tolerated hull, eV/atom."""
+        return self.level[rows] + self.problem.tolerance - self.learned.mean[rows]
 
-    def find_probability(self, context: Context) -> Floats:
+    def find_probability(self, context: Context, finds: Finds) -> Floats:
         """Return the joint probability to be within tolerance of the final hull."""
-        return hull_probability(context)
+        return np.asarray(finds.mean(axis=0))
 
     def known_finds(self) -> Floats:
         """Return one for each labelled row within tolerance of the known hull."""
         training = self.learned.training
-        above = self.hull.above(self.pool.fractions[training.pool_index], training.y)
+        above = training.y - self.level[training.pool_index]
         return (above <= self.problem.tolerance + 1e-9).astype(np.float64)
 
     def above_hull(self, energies: Floats) -> Floats:
         """Return the pool's energies above the known hull, float64[n], in eV/atom."""
-        return self.hull.above(self.pool.fractions, energies)
+        return np.asarray(energies - self.level)
 
     def why(self, row: int, choice: Choice, probability: float) -> Why:
         """Return the record of why a choice was made."""
-        above = -float(self.gain(np.array([row]))[0])
+        above = float(self.learned.mean[row] - self.level[row])
         sd = float(self.learned.sd[row])
         words = hull_words(choice.share, self.pool.formulas[row], above, sd, probability)
         return replace(self.reasons(row, choice, probability, words), energy_above_hull=above)
@@ -153,10 +162,10 @@ class PropertySearch(Search):
         return self.problem.goal(self.learned.training.labels)
 
     def gain(self, rows: Rows) -> Floats:
-        """Return the predicted value, signed so that higher is better."""
-        return -self.problem.sign * self.learned.mean[rows]
+        """Return how far candidates are predicted beyond the level, in the property's unit."""
+        return self.goal(rows).gain(self.learned.mean[rows])
 
-    def find_probability(self, context: Context) -> Floats:
+    def find_probability(self, context: Context, finds: Finds) -> Floats:
         """Return the probability to be beyond the threshold, or else the best known."""
         return np.asarray(ndtr(context.gain / np.maximum(context.posterior.sd, 1e-12)))
 

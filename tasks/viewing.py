@@ -274,6 +274,7 @@ class CampaignReader:
             picks=tuple(self._pick(each) for each in mine),
             training_size=model.training_size if model else 0,
             expected_missed=round_.metrics.get("expected_missed"),
+            none_missed=round_.metrics.get("none_missed"),
             words=str((round_.verdict or {}).get("words", "")),
             notes=model.notes if model else (),
         )

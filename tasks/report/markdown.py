@@ -21,6 +21,7 @@ from leadline.tasks.report.formatting import (
 )
 from leadline.tasks.report.plots import (
     learning_plot,
+    missed_plot,
     parity_plot,
     reliability_plot,
     result_plot,
@@ -143,7 +144,8 @@ def _certificate(view: CampaignView) -> list[str]:
 
 def _learning(view: CampaignView) -> list[str]:
     """Return how the search went, and whether the predictions were right."""
-    plots = [learning_plot(view), parity_plot(view), reliability_plot(view)]
+    makers = (learning_plot, missed_plot, parity_plot, reliability_plot)
+    plots = [make(view) for make in makers]
     drawn = [plot for plot in plots if plot is not None]
     if not drawn:
         return []

@@ -18,6 +18,7 @@ from leadline.tasks.report import formatting, summary
 from leadline.tasks.report.hull_plots import plausible
 from leadline.tasks.report.plots import (
     learning_plot,
+    missed_plot,
     parity_plot,
     reliability_plot,
     result_plot,
@@ -57,7 +58,8 @@ def report_html(view: CampaignView) -> str:
 
 
 def _drawn(view: CampaignView) -> list[Any]:
-    plots = [result_plot(view), learning_plot(view), parity_plot(view), reliability_plot(view)]
+    makers = (result_plot, learning_plot, missed_plot, parity_plot, reliability_plot)
+    plots = [make(view) for make in makers]
     return [plot for plot in plots if plot is not None]
 
 

@@ -62,6 +62,39 @@ def learning_plot(view: CampaignView) -> Plot | None:
     return Plot("learning", figure, alt, "Shaded: nine random searches of ten.")
 
 
+def missed_plot(view: CampaignView) -> Plot | None:
+    """Return how many finds were expected to be missing over the rounds; None before two."""
+    rounds = [
+        each
+        for each in sorted(view.rounds, key=lambda each: each.number)
+        if each.expected_missed is not None and each.none_missed is not None
+    ]
+    if len(rounds) < 2:
+        return None
+    numbers = [each.number for each in rounds]
+    expected = np.array([each.expected_missed for each in rounds], dtype=float)
+    none = np.array([each.none_missed for each in rounds], dtype=float)
+    figure = paper(5.2, 3.7)
+    drawn = axes(figure, "round", "finds expected to be missing")
+    drawn.plot(numbers, expected, color=ACCENT, linewidth=2.2, marker="o", markersize=4)
+    drawn.yaxis.label.set_color(ACCENT)
+    drawn.set_ylim(0, max(float(expected.max()) * 1.08, 1e-3))
+    drawn.xaxis.set_major_locator(MaxNLocator(integer=True))
+    beside = drawn.twinx()
+    beside.plot(numbers, none, color=MUTED, linewidth=1.5, linestyle=(0, (4, 3)))
+    beside.set_ylim(0, 1.08)
+    beside.set_ylabel("probability that none is missing", color=MUTED, fontsize=9.5, labelpad=6)
+    beside.tick_params(colors=MUTED, labelsize=9, length=0, pad=6)
+    for side in beside.spines.values():
+        side.set_visible(False)
+    alt = (
+        f"After round {numbers[-1]}, {fixed(float(expected[-1]), 2)} finds are expected to be "
+        f"missing; the probability that none is missing is {fixed(float(none[-1]), 2)}."
+    )
+    caption = "Line: finds expected to be missing. Dashed: probability that none is."
+    return Plot("missed", figure, alt, caption)
+
+
 def values_plot(view: CampaignView) -> Plot | None:
     """Return a property's values in the order computed, beside the pool's predictions."""
     if not view.answered and view.pool is None:

@@ -174,14 +174,16 @@ class Pick:
 class RoundView:
     """One round: what it picked and what the model knew.
 
-    ``notes`` are the model's own remarks (fallbacks, jitter); ``words`` says
-    what the stop rules answered after it.
+    ``expected_missed`` finds are expected among what was not calculated, and there is none
+    with a probability of ``none_missed``. ``notes`` are the model's own remarks (fallbacks,
+    jitter); ``words`` says what the stop rules answered after it.
     """
 
     number: int
     picks: tuple[Pick, ...]
     training_size: int = 0
     expected_missed: float | None = None
+    none_missed: float | None = None
     words: str = ""
     notes: tuple[str, ...] = ()
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from leadline.surrogate.missed import Missed
 from leadline.surrogate.stopping import Limits, Progress, verdict
 
 MIDWAY = Progress(
@@ -11,7 +12,7 @@ MIDWAY = Progress(
     hours=2.0,
     unknown=100,
     barren_rounds=1,
-    expected_missed=3.0,
+    missed=Missed(3.0, 0.06, 0.002, 0.1),
     z_spread=1.1,
     predictions=30,
 )
@@ -22,7 +23,22 @@ def test_without_an_answer_the_search_goes_on_with_its_evidence() -> None:
     answer = verdict(NO_LIMITS, MIDWAY)
     assert not answer.stop
     assert answer.rule is None
-    assert answer.evidence["expected_missed"] == 3.0
+    assert (answer.evidence["expected_missed"], answer.evidence["none_missed"]) == (3.0, 0.06)
+    assert "none is missed has a probability of 0.06" in answer.words
+
+
+@pytest.mark.parametrize(
+    ("limit", "progress", "words"),
+    [
+        (2.0, MIDWAY, "once fewer than 2 are expected"),
+        (5.0, replace(MIDWAY, predictions=12), "once 20 predictions were answered; 12 are"),
+        (5.0, replace(MIDWAY, z_spread=2.4), "off by 2.40 times their stated spread"),
+    ],
+)
+def test_a_search_that_goes_on_says_what_its_evidence_lacks(
+    limit: float, progress: Progress, words: str
+) -> None:
+    assert words in verdict(Limits(expected_missed=limit), progress).words
 
 
 @pytest.mark.parametrize(
@@ -78,7 +94,7 @@ def test_an_empty_pool_ends_every_search() -> None:
         replace(MIDWAY, z_spread=2.1),
         replace(MIDWAY, z_spread=None),
         replace(MIDWAY, predictions=19),
-        replace(MIDWAY, expected_missed=None),
+        replace(MIDWAY, missed=None),
     ],
 )
 def test_a_model_that_is_not_borne_out_stops_nothing(doubtful: Progress) -> None:
@@ -89,4 +105,4 @@ def test_a_spent_budget_says_what_is_left_and_whether_to_believe_it() -> None:
     limits = Limits(calculations=40)
     assert "expects 3.00 finds" in verdict(limits, MIDWAY).words
     assert "not borne out" in verdict(limits, replace(MIDWAY, predictions=3)).words
-    assert "not known" in verdict(limits, replace(MIDWAY, expected_missed=None)).words
+    assert "not known" in verdict(limits, replace(MIDWAY, missed=None)).words

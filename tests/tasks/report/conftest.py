@@ -170,6 +170,7 @@ def _rounds(
         picks=picks,
         training_size=before,
         expected_missed=6.0 / (number + 1) if number else None,
+        none_missed=float(np.exp(-6.0 / (number + 1))) if number else None,
         words="Goes on: 1.0 phases are expected to be missing, more than 0.3." if number else "",
     )
 

@@ -20,7 +20,7 @@ def _images(text: str) -> list[bytes]:
 
 def test_the_artifact_holds_the_plots_of_the_page(view: CampaignView) -> None:
     images = _images(report_markdown(view))
-    assert len(images) == 4
+    assert len(images) == 5
     assert all(image.startswith(b"\x89PNG") and len(image) < 80_000 for image in images)
 
 

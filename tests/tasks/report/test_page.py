@@ -113,7 +113,7 @@ def test_the_page_needs_nothing_but_itself(view: CampaignView) -> None:
 
 def test_every_picture_has_words_for_those_who_do_not_see_it(view: CampaignView) -> None:
     pictures = [attrs for _, attrs in _read(view).tags if attrs.get("role") == "img"]
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     assert all(len(attrs["aria-label"] or "") > 20 for attrs in pictures)
 
 

@@ -11,6 +11,7 @@ from leadline.tasks.report.canvas import PNG_LIMIT, Plot
 from leadline.tasks.report.hull_plots import corners, hull_plot, plausible
 from leadline.tasks.report.plots import (
     learning_plot,
+    missed_plot,
     parity_plot,
     reliability_plot,
     result_plot,
@@ -23,7 +24,8 @@ SYSTEMS = [("Au",), ("Au", "Cu"), ("Ag", "Au", "Cu"), ("Ag", "Au", "Cu", "Pd")]
 
 
 def _all(view: CampaignView) -> list[Plot]:
-    drawn = [result_plot(view), learning_plot(view), parity_plot(view), reliability_plot(view)]
+    makers = (result_plot, learning_plot, missed_plot, parity_plot, reliability_plot)
+    drawn = [make(view) for make in makers]
     return [plot for plot in drawn if plot is not None]
 
 
@@ -32,7 +34,7 @@ def test_every_plot_is_valid_svg_and_a_small_png(
     elements: tuple[str, ...], make_view: MakeView
 ) -> None:
     plots = _all(make_view(elements))
-    assert [plot.name for plot in plots] == ["hull", "learning", "parity", "reliability"]
+    assert [plot.name for plot in plots] == ["hull", "learning", "missed", "parity", "reliability"]
     for plot in plots:
         assert ET.fromstring(plot.svg()).attrib["aria-label"] == plot.alt
         assert plot.png().startswith(b"\x89PNG")
@@ -74,7 +76,15 @@ def test_a_young_campaign_draws_what_there_is(rounds: int, make_view: MakeView) 
     view = make_view(rounds=rounds)
     assert (result_plot(view) is None) == (rounds == 0)
     assert (parity_plot(view) is None) == (rounds < 2)
+    assert missed_plot(view) is None
     assert (reliability_plot(view) is None) == (rounds < 2)
+
+
+def test_what_may_be_missing_is_told_as_it_was_after_the_last_round(view: CampaignView) -> None:
+    plot, last = missed_plot(view), max(view.rounds, key=lambda each: each.number)
+    assert plot is not None
+    assert plot.alt.startswith(f"After round {last.number}, {last.expected_missed:.2f} finds")
+    assert plot.alt.endswith(f"none is missing is {last.none_missed:.2f}.")
 
 
 def test_a_pool_without_answers_is_drawn_with_its_predictions(make_view: MakeView) -> None:

@@ -1,0 +1,99 @@
+"""What a search may still miss: the evidence that its end is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr, ndtr
+
+from leadline.surrogate.acquisition import Context, HullGoal, expected_improvement
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Missed:
+    """What the model expects of the candidates that are not known.
+
+    Parameters
+    ----------
+    expected
+        Finds expected among them: the sum of their probabilities.
+    none
+        Probability that none of them is a find.
+    largest_improvement
+        Largest expected improvement beyond the level that counts, in the label's unit.
+    agreement
+        Share of the joint samples whose hull is the known one; None for a property.
+    """
+
+    expected: float
+    none: float
+    largest_improvement: float
+    agreement: float | None = None
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float | None]) -> Missed | None:
+        """Return what :func:`kept` was made from; None where there was nothing."""
+        expected, none = metrics.get("expected_missed"), metrics.get("none_missed")
+        improvement = metrics.get("largest_improvement")
+        if expected is None or none is None or improvement is None:
+            return None
+        return cls(expected, none, improvement, metrics.get("hull_agreement"))
+
+
+def kept(missed: Missed | None) -> dict[str, float | None]:
+    """Return the numbers by the names under which a round keeps them."""
+    if missed is None:
+        return {"expected_missed": None}
+    return {
+        "expected_missed": missed.expected,
+        "none_missed": missed.none,
+        "largest_improvement": missed.largest_improvement,
+        "hull_agreement": missed.agreement,
+    }
+
+
+def missed(
+    context: Context, finds: NDArray[np.bool_], probability: Floats, gain: Floats, sd: Floats
+) -> Missed:
+    """Return what may be missed among a shortlist and the rest of the unknown candidates.
+
+    The shortlist is judged by its joint samples. The rest are told by their marginals
+    against the known hull or level, as if independent: each is unlikely, and their joint
+    distribution would take their covariance.
+
+    Parameters
+    ----------
+    context
+        Belief about the shortlist.
+    finds
+        What :func:`~leadline.surrogate.acquisition.sampled_finds` says of it, bool[s, n].
+    probability
+        Of each of it to be a find, float64[n].
+    gain, sd
+        Of the rest, float64[m]: expected distance beyond the level that counts, and the
+        deviation of the label.
+    """
+    z = gain / np.maximum(sd, 1e-12)
+    improvements = [
+        expected_improvement(context.gain, context.posterior.sd),
+        expected_improvement(gain, sd),
+    ]
+    return Missed(
+        expected=float(probability.sum() + ndtr(z).sum()),
+        none=float((~finds.any(axis=1)).mean() * np.exp(log_ndtr(-z).sum())),
+        largest_improvement=float(np.max(np.concatenate(improvements), initial=0.0)),
+        agreement=_agreement(context),
+    )
+
+
+def _agreement(context: Context) -> float | None:
+    """Share of samples in which no candidate is below the known hull."""
+    if not isinstance(context.goal, HullGoal):
+        return None
+    above = context.posterior.samples >= context.goal.level
+    return float(above.all(axis=1).mean())
