@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install demo demo-dft test lint types imports format benchmark chaos check clean
+.PHONY: help install demo demo-dft test lint types imports format benchmark chaos thousand check clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ FIRST_SEED ?= 1
 chaos: $(STAMP)  ## let faults befall campaigns: make chaos SEEDS=20 FIRST_SEED=1
 	LEADLINE_CHAOS_SEEDS=$(SEEDS) LEADLINE_CHAOS_FIRST_SEED=$(FIRST_SEED) \
 	  $(BIN)/python -m pytest tests/chaos -m chaos
+
+thousand: $(STAMP)  ## a thousand calculations on Prefect servers with SQLite and PostgreSQL
+	$(BIN)/python -m pytest tests/browser -m thousand
 
 check: lint types imports test  ## style, types, imports and tests
 

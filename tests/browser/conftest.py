@@ -70,6 +70,12 @@ def mortal_prefect(laid_out_home: Path, tmp_path: Path) -> Iterator[PrefectHere]
 
 
 @pytest.fixture
+def own_pages(page: Page, mortal_prefect: PrefectHere, screenshots: Path) -> Pages:
+    """The pages of that server."""
+    return Pages(page, mortal_prefect.url, screenshots)
+
+
+@pytest.fixture
 def serve(
     prefect_api: dict[str, str], tmp_path: Path, store: Path
 ) -> Iterator[Callable[..., None]]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from uuid import UUID
 
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Response, expect
 
 LIMIT_S = 900.0
 """Seconds that a run may take on a machine with much else to do."""
 PAGE_LIMIT_S = 120.0
 """Seconds that a page may take there."""
+BUSY = 503
+"""The answer of a Prefect server that may be asked again."""
 TALL = 2600
 """Pixels of a picture that shows a long page as a whole: it scrolls in a part of its own."""
 
@@ -64,11 +67,27 @@ class Pages:
 
     def _begun(self, button: Locator) -> UUID:
         """Press a button; the notice with the link to the run is gone too soon to be pressed."""
-        with self.page.expect_response("**/create_flow_run") as answer:
-            button.click()
-        id_ = UUID(answer.value.json()["id"])
+        id_ = UUID(self.send(button, "create_flow_run").json()["id"])
         self.open_run(id_)
         return id_
+
+    def send(self, button: Locator, call: str) -> Response:
+        """Press the button of a form, which sends it by a call of the API.
+
+        A server whose database is busy says so; the form then stays, and a person presses again.
+        """
+        until = time.monotonic() + PAGE_LIMIT_S
+        answer = self._pressed(button, call)
+        while answer.status == BUSY and time.monotonic() < until:
+            self.page.wait_for_timeout(1000)
+            answer = self._pressed(button, call)
+        assert answer.ok, answer.text()
+        return answer
+
+    def _pressed(self, button: Locator, call: str) -> Response:
+        with self.page.expect_response(f"**/{call}") as answer:
+            button.click()
+        return answer.value
 
     def _choose(self, way: str) -> None:
         self.page.get_by_role("button", name="Run", exact=True).click()
@@ -83,9 +102,13 @@ class Pages:
         """Open a run by its id."""
         self.page.goto(f"{self.url}/runs/flow-run/{id_}")
 
+    def open_runs(self) -> None:
+        """Open the list of all runs."""
+        self.page.goto(f"{self.url}/runs")
+
     def open_run_named(self, name: str) -> None:
         """Open a run by its name, from the list of all."""
-        self.page.goto(f"{self.url}/runs")
+        self.open_runs()
         self.page.get_by_role("link", name=name, exact=True).first.click()
         self.page.wait_for_url("**/runs/flow-run/*")
 
@@ -94,10 +117,10 @@ class Pages:
         self.page.get_by_role("button", name="Cancel", exact=True).click()
         self.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
 
-    def is_in_state(self, name: str) -> None:
-        """Expect the run that is open to come to a state."""
+    def is_in_state(self, name: str, limit: float = LIMIT_S) -> None:
+        """Expect the run that is open to come to a state, in so many seconds."""
         badge = self.page.locator(".state-badge").first
-        expect(badge).to_have_text(name, timeout=1000 * LIMIT_S)
+        expect(badge).to_have_text(name, timeout=1000 * limit)
 
     def open_tab(self, name: str) -> None:
         """Turn to a tab of the run that is open."""

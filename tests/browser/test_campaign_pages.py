@@ -61,11 +61,13 @@ def _shows_its_work(pages: Pages) -> None:
         "drawn at random for the first round, before any model.",
         re.compile(r"^Round 1 is closed: 4 of 16 calculations"),
     )
+    line = page.get_by_text(re.compile(r"^Au [0-9a-f]{8}: ")).first.inner_text()
     assert until(lambda: drawn(pages.graph()) > 6 * BAR)
     pages.open_tab("Task Runs")
     pages.shows("learn from 2 labels", "propose round 1")
     calculations = page.get_by_role("link", name=re.compile(r"^[CuA0-9]+ [0-9a-f]{8}$"))
     expect(calculations).to_have_count(6)
+    expect(calculations.filter(has_text=line.partition(":")[0])).to_have_count(1)
     pages.picture("task-runs")
 
 

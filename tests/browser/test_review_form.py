@@ -51,7 +51,7 @@ def _decided(pages: Pages, picks: list[Proposal]) -> None:
     pages.field("By (Optional)").locator("textarea").fill("Ada")
     form.get_by_text(picks[0].structure[:12]).scroll_into_view_if_needed()
     pages.picture("review", height=1500)
-    form.get_by_role("button", name="Submit", exact=True).click()
+    pages.send(form.get_by_role("button", name="Submit", exact=True), "resume")
     expect(form).to_be_hidden()
     pages.is_in_state("Completed")
     pages.shows("3 approved, 1 vetoed")

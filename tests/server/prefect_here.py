@@ -20,10 +20,11 @@ MAIN = "from leadline.flows.cli import main; main()"
 
 @dataclass
 class PrefectHere:
-    """A server on loopback, whose database stands in its home."""
+    """A server on loopback, whose database stands in its home or is another server's."""
 
     home: Path
     server: Server
+    database: str | None = None
 
     @property
     def url(self) -> str:
@@ -40,23 +41,31 @@ class PrefectHere:
 
     def start_again(self) -> None:
         """Start it anew, after its end, on the same port and database."""
-        self.server = _answering(self.home, self.server.port)
+        self.server = _answering(self.home, self.server.port, self.database)
 
 
 @contextmanager
-def prefect_here(laid_out: Path, folder: Path) -> Iterator[PrefectHere]:
-    """Keep a server whose home in a folder begins as a copy of one that is laid out."""
+def prefect_here(
+    laid_out: Path, folder: Path, database: str | None = None
+) -> Iterator[PrefectHere]:
+    """Keep a server whose home in a folder begins as a copy of one that is laid out.
+
+    With the address of another database, that one is laid out and used.
+    """
     home = Path(shutil.copytree(laid_out, folder / "prefect"))
     # Others may be about to take the usual port.
-    here = PrefectHere(home, _answering(home, first=0))
+    here = PrefectHere(home, _answering(home, 0, database), database)
     try:
         yield here
     finally:
         here.server.end()
 
 
-def _answering(home: Path, first: int) -> Server:
-    server = Server.start(_at_home(home), _log(home), first)
+def _answering(home: Path, first: int, database: str | None) -> Server:
+    settings = {**_at_home(home), "PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true"}
+    if database:
+        settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
+    server = Server.start(settings, _log(home), first)
     try:
         server.wait_until_it_answers(_log(home))
     except BaseException:
