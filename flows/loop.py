@@ -39,6 +39,7 @@ from leadline.tasks.calculate import Outcome
 from leadline.tasks.errors import ConfigurationError, LeaseError
 from leadline.tasks.learn import Learned, learn
 from leadline.tasks.ledger import Ledger, node_hours
+from leadline.tasks.metrics import surprises
 from leadline.tasks.notebook import Notebook
 from leadline.tasks.propose import Outlook, Pick, pool_outlook
 from leadline.tasks.recording import (
@@ -157,6 +158,7 @@ class Loop:
                 bench.problem,
                 bench.proposing,
                 chance(self, "outlook"),
+                surprises=surprises(self.book, self.assessment.values),
                 closed=self.closed,
             )
 

@@ -25,7 +25,8 @@ class Missed:
     none
         Probability that none of them is a find.
     largest_improvement
-        Largest expected improvement beyond the level that counts, in the label's unit.
+        Largest expected improvement beyond the level that counts, as the model states its
+        spread, in the label's unit.
     agreement
         Share of the joint samples whose hull is the known one; None for a property.
     """
@@ -58,13 +59,18 @@ def kept(missed: Missed | None) -> dict[str, float | None]:
 
 
 def missed(
-    context: Context, finds: NDArray[np.bool_], probability: Floats, gain: Floats, sd: Floats
+    context: Context,
+    finds: NDArray[np.bool_],
+    probability: Floats,
+    gain: Floats,
+    sd: Floats,
+    stretch: Floats,
 ) -> Missed:
     """Return what may be missed among a shortlist and the rest of the unknown candidates.
 
     The shortlist is judged by its joint samples. The rest are told by their marginals
-    against the known hull or level, as if independent: each is unlikely, and their joint
-    distribution would take their covariance.
+    against the known hull or level, stretched with each sample, as if independent but for
+    that: each is unlikely, and their joint distribution would take their covariance.
 
     Parameters
     ----------
@@ -76,16 +82,19 @@ def missed(
         Of each of it to be a find, float64[n].
     gain, sd
         Of the rest, float64[m]: expected distance beyond the level that counts, and the
-        deviation of the label.
+        deviation of the label, as the model states it.
+    stretch
+        Of each sample, float64[s], as in :func:`~leadline.surrogate.spread.stretches`.
     """
     z = gain / np.maximum(sd, 1e-12)
+    beyond = np.array([[ndtr(z / by).sum(), log_ndtr(-z / by).sum()] for by in stretch])
     improvements = [
         expected_improvement(context.gain, context.posterior.sd),
         expected_improvement(gain, sd),
     ]
     return Missed(
-        expected=float(probability.sum() + ndtr(z).sum()),
-        none=float((~finds.any(axis=1)).mean() * np.exp(log_ndtr(-z).sum())),
+        expected=float(probability.sum() + beyond[:, 0].mean()),
+        none=float((~finds.any(axis=1) * np.exp(beyond[:, 1])).mean()),
         largest_improvement=float(np.max(np.concatenate(improvements), initial=0.0)),
         agreement=_agreement(context),
     )

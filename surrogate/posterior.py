@@ -55,6 +55,10 @@ class Posterior:
         drawn = mean + rng.standard_normal((samples, n)) @ _root(labels).T
         return cls(mean, covariance, noise, drawn)
 
+    def stretched(self, by: Floats) -> Posterior:
+        """Return the belief whose samples lie further from the mean, each by its factor[s]."""
+        return replace(self, samples=self.mean + by[:, None] * (self.samples - self.mean))
+
     @property
     def sd(self) -> Floats:
         """Standard deviation of the labels, float64[n]."""

@@ -9,10 +9,11 @@ from leadline.surrogate.missed import Missed, kept
 
 Evidence = dict[str, float | int | None]
 
-TRUSTED_Z = (0.5, 2.0)
-"""Spread of (answer - mean) / sd, of predictions made before the answer, that is believed."""
-HONEST_Z = 1.3
-"""Up to this spread the stated uncertainties are as good as they can be known to be."""
+TRUSTED_Z = 2.0
+"""Largest spread of (answer - mean) / sd, of predictions made before the answer, that is believed.
+
+Up to it what is expected is stretched by as much; a model that is further off knows too little.
+"""
 TRUSTED_LABELS = 20
 """Predictions that must have been answered before their spread says anything."""
 
@@ -174,18 +175,17 @@ def few_missed(limits: Limits, progress: Progress) -> Verdict | None:
         f"The model expects {missed.expected:.2f} finds among the {progress.unknown} candidates "
         f"not calculated, fewer than the {limit:g} asked for; that none is missed has a "
         f"probability of {missed.none:.2f}. Its {progress.predictions} predictions made before "
-        f"the answers were off by {progress.z_spread:.2f} times their stated spread."
-        + _doubt(progress.z_spread),
+        f"the answers were off by {progress.z_spread:.2f} times their stated spread, "
+        "which both numbers allow for.",
     )
 
 
 def trusted(progress: Progress) -> bool:
     """Tell whether the model's own uncertainty has been borne out by enough answers."""
-    low, high = TRUSTED_Z
     return (
         progress.predictions >= TRUSTED_LABELS
         and progress.z_spread is not None
-        and low <= progress.z_spread <= high
+        and progress.z_spread <= TRUSTED_Z
     )
 
 
@@ -200,17 +200,6 @@ RULES: Iterable[Callable[[Limits, Progress], Verdict | None]] = (
 
 def _rounds(number: int) -> str:
     return "round" if number == 1 else f"{number} rounds"
-
-
-def _doubt(z_spread: float | None) -> str:
-    """Return how far to trust what a model expects whose predictions were off by so much."""
-    if z_spread is None or z_spread <= HONEST_Z:
-        return ""
-    return (
-        " Its uncertainties are thus too small, and more may be missing than it expects: take this "
-        "stop as a good place to look, not as proof. To go on, set a smaller stop.expected_missed "
-        "(null switches the rule off); the report lists what may still be missing."
-    )
 
 
 def _left(progress: Progress) -> str:
@@ -236,10 +225,9 @@ def _not_yet(limits: Limits, progress: Progress) -> str:
             f" That is fewer than the {limit:g} asked for, and counts once {TRUSTED_LABELS} "
             f"predictions were answered; {progress.predictions} are."
         )
-    low, high = TRUSTED_Z
     return (
         f" That is fewer than the {limit:g} asked for, and does not count: predictions were off "
-        f"by {progress.z_spread:.2f} times their stated spread; {low:g} to {high:g} is believed."
+        f"by {progress.z_spread:.2f} times their stated spread; up to {TRUSTED_Z:g} is believed."
     )
 
 

@@ -5,14 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leadline.surrogate.calibration import calibration_metrics
 from leadline.tasks.assess import Find
 from leadline.tasks.notebook import Notebook
 
+Floats = NDArray[np.float64]
+
 
 def prequential(book: Notebook, values: Mapping[str, float]) -> dict[str, float | None]:
-    """Return metrics of the predictions that were made before their answers were known.
+    """Return metrics of the predictions that were made before their answers were known."""
+    answers, means, sds = _answered(book, values)
+    if not len(answers):
+        return {"count": 0}
+    return {"count": len(answers), **calibration_metrics(answers, means, sds)}
+
+
+def surprises(book: Notebook, values: Mapping[str, float]) -> Floats:
+    """Return (answer - mean) / sd of those predictions, float64[n]."""
+    answers, means, sds = _answered(book, values)
+    return (answers - means) / sds
+
+
+def _answered(book: Notebook, values: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:
+    """Return answers, means and deviations of predictions, each float64[n].
 
     A label that left its prototype is no evidence about its input and stays out.
     """
@@ -24,10 +41,8 @@ def prequential(book: Notebook, values: Mapping[str, float]) -> dict[str, float 
         and (found := book.answer_of(each)) is not None
         and found.evidence
     ]
-    if not rows:
-        return {"count": 0}
-    answers, means, sds = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-    return {"count": len(rows), **calibration_metrics(answers, means, np.maximum(sds, 1e-12))}
+    answers, means, sds = np.array(rows, dtype=float).reshape(-1, 3).T
+    return answers, means, np.maximum(sds, 1e-12)
 
 
 def barren_rounds(book: Notebook, finds: Iterable[Find], batch: int) -> int:

@@ -13,11 +13,15 @@ from leadline.surrogate.batch import Shares, choose
 from leadline.surrogate.explain import Why, without_model
 from leadline.surrogate.missed import Missed, missed
 from leadline.surrogate.pool import Pool
+from leadline.surrogate.spread import AS_STATED, stretches
 from leadline.tasks.learn import Learned
 from leadline.tasks.problem import Problem
 from leadline.tasks.search import search
 
 Floats = NDArray[np.float64]
+
+NO_SURPRISES = np.empty(0)
+"""Before any prediction was answered."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def propose(
     chance = rng.random(len(pool))
     rows = view.shortlist(free, settings.shortlist, chance, q, waiting)
     context = view.context(rows, settings.samples, chance, rng)
-    probability = view.find_probability(context, sampled_finds(context))
+    probability = view.find_probability(context, sampled_finds(context), AS_STATED)
     for place in np.flatnonzero(np.isin(rows, waiting)):
         context = replace(context, posterior=context.posterior.given(int(place)))
     choices = choose(
@@ -157,10 +161,13 @@ def pool_outlook(
     settings: ProposeSettings,
     rng: np.random.Generator,
     *,
+    surprises: Floats = NO_SURPRISES,
     closed: Iterable[int] = (),
 ) -> Outlook:
     """Return what the model says of each candidate, and how many finds are left.
 
+    Unlike picks, which only rank, what is said here is believed as far as the campaign's own
+    ``surprises`` allow, (answer - mean) / sd of predictions made before their answers.
     ``closed`` rows (failed, vetoed) have probability zero; known rows have one or zero.
     """
     training = learned.training
@@ -169,15 +176,17 @@ def pool_outlook(
     chance = np.zeros(len(pool))
     rows = view.shortlist(free, settings.shortlist, chance, 0, np.empty(0, np.int64))
     context = view.context(rows, settings.samples, chance, rng)
+    stretch = stretches(surprises, settings.samples, rng)
+    context = replace(context, posterior=context.posterior.stretched(stretch))
     finds = sampled_finds(context)
-    found = view.find_probability(context, finds)
+    found = view.find_probability(context, finds, stretch)
     rest = np.setdiff1d(np.flatnonzero(free), rows)
     mean, sd = learned.mean.copy(), learned.sd.copy()
     mean[training.pool_index], sd[training.pool_index] = training.y, 0.0
     probability = np.zeros(len(pool))
     probability[rows] = found
     probability[training.pool_index] = view.known_finds()
-    left = missed(context, finds, found, view.gain(rest), learned.sd[rest])
+    left = missed(context, finds, found, view.gain(rest), learned.sd[rest], stretch)
     return Outlook(mean, sd, view.above_hull(mean), probability, left)
 
 

@@ -40,10 +40,11 @@ class Search(ABC):
         """Return how far candidates are predicted beyond the level that counts, float64[n]."""
 
     @abstractmethod
-    def find_probability(self, context: Context, finds: Finds) -> Floats:
+    def find_probability(self, context: Context, finds: Finds, stretch: Floats) -> Floats:
         """Return the probability of each of a shortlist to be a find, float64[n].
 
-        ``finds`` says which of them each joint sample makes a find, bool[s, n].
+        ``finds`` says which of them each joint sample makes a find, bool[s, n], and
+        ``stretch`` by how much the samples were stretched, float64[s].
         """
 
     @abstractmethod
@@ -129,7 +130,7 @@ class HullSearch(Search):
         """Return how far candidates are predicted below the tolerated hull, eV/atom."""
         return self.level[rows] + self.problem.tolerance - self.learned.mean[rows]
 
-    def find_probability(self, context: Context, finds: Finds) -> Floats:
+    def find_probability(self, context: Context, finds: Finds, stretch: Floats) -> Floats:
         """Return the joint probability to be within tolerance of the final hull."""
         return np.asarray(finds.mean(axis=0))
 
@@ -165,9 +166,10 @@ class PropertySearch(Search):
         """Return how far candidates are predicted beyond the level, in the property's unit."""
         return self.goal(rows).gain(self.learned.mean[rows])
 
-    def find_probability(self, context: Context, finds: Finds) -> Floats:
+    def find_probability(self, context: Context, finds: Finds, stretch: Floats) -> Floats:
         """Return the probability to be beyond the threshold, or else the best known."""
-        return np.asarray(ndtr(context.gain / np.maximum(context.posterior.sd, 1e-12)))
+        z = context.gain / np.maximum(context.posterior.sd, 1e-12)
+        return np.asarray(ndtr(z / stretch[:, None]).mean(axis=0))
 
     def known_finds(self) -> Floats:
         """Return one for each labelled row that is as good as the threshold."""

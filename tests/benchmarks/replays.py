@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from leadline.flows.backtest import BacktestPlan, one_thread_each, target_rows
 from leadline.flows.backtest_data import BacktestData
-from leadline.surrogate.calibration import calibration_metrics
 from leadline.surrogate.missed import Missed
 from leadline.surrogate.stopping import Limits, Progress, trusted, verdict
 from leadline.tasks.learn import Learned, Training, learn
 from leadline.tasks.problem import HullProblem
 from leadline.tasks.propose import Pick, pool_outlook, propose, start_picks
+
+Floats = NDArray[np.float64]
 
 ENOUGH = 0.5
 """Finds expected to be missing below which a campaign stops, as by default."""
@@ -73,8 +74,11 @@ def replayed(data: BacktestData, plan: BacktestPlan, seed: int) -> Replay:
         rows = [pick.row for pick in picks]
         known = np.concatenate([data.given, np.array(rows, dtype=np.int64)])
         learned = learn(pool, Training(known, data.y[known]), plan.learning, learned)
-        left = pool_outlook(learned, pool, plan.problem, plan.proposing, rng).missed
-        progress = _progress(data, picks, left)
+        found = _surprises(data, picks)
+        left = pool_outlook(
+            learned, pool, plan.problem, plan.proposing, rng, surprises=found
+        ).missed
+        progress = _progress(data, picks, left, found)
         missing = len(targets - set(rows))
         if few.calculations is None and verdict(Limits(expected_missed=ENOUGH), progress).stop:
             few = Claim(len(rows), missing)
@@ -84,20 +88,20 @@ def replayed(data: BacktestData, plan: BacktestPlan, seed: int) -> Replay:
     return Replay(few, none)
 
 
-def _progress(data: BacktestData, picks: Sequence[Pick], left: Missed) -> Progress:
-    told = [pick for pick in picks if pick.why.sd]
-    answers = [data.y[pick.row] for pick in told]
-    means, sds = (
-        np.array([[pick.why.mean, pick.why.sd] for pick in told], dtype=float).reshape(-1, 2).T
-    )
+def _surprises(data: BacktestData, picks: Sequence[Pick]) -> Floats:
+    told = [pick for pick in picks if pick.why.mean is not None and pick.why.sd]
+    return np.array([(data.y[pick.row] - pick.why.mean) / pick.why.sd for pick in told])
+
+
+def _progress(data: BacktestData, picks: Sequence[Pick], left: Missed, found: Floats) -> Progress:
     return Progress(
         calculations=len(picks),
         hours=0.0,
         unknown=len(data.pool) - len(picks) - len(data.given),
         barren_rounds=0,
         missed=left,
-        z_spread=calibration_metrics(answers, means, sds)["z_std"],
-        predictions=len(told),
+        z_spread=float(np.sqrt(np.mean(found**2))) if len(found) else None,
+        predictions=len(found),
     )
 
 
@@ -116,7 +120,7 @@ def _replayed(data: BacktestData, plan: BacktestPlan, seed: int) -> Replay:
     return replayed(half(data, seed), plan, seed)
 
 
-def interval(values: NDArray[np.float64]) -> tuple[float, float]:
+def interval(values: Floats) -> tuple[float, float]:
     """Return the bootstrap 95 % interval of a mean."""
     rng = np.random.default_rng(0)
     means = values[rng.integers(len(values), size=(2000, len(values)))].mean(axis=1)

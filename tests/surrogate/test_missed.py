@@ -10,10 +10,12 @@ from leadline.surrogate.acquisition import Context, HullGoal, PropertyGoal, samp
 from leadline.surrogate.hull import Hull
 from leadline.surrogate.missed import Missed, kept, missed
 from leadline.surrogate.posterior import Posterior
+from leadline.surrogate.spread import AS_STATED
 
 Floats = NDArray[np.float64]
 NONE = np.empty(0)
 SD = 0.3
+TWICE = np.full(1, 2.0)
 
 
 def belief(mean: list[float], correlation: float = 0.0, samples: int = 4000) -> Context:
@@ -25,9 +27,13 @@ def belief(mean: list[float], correlation: float = 0.0, samples: int = 4000) -> 
     return Context(posterior, PropertyGoal(0.0, 1), np.zeros(n))
 
 
-def told(context: Context, gain: Floats = NONE, sd: Floats = NONE) -> Missed:
+def told(
+    context: Context, gain: Floats = NONE, sd: Floats = NONE, stretch: Floats = AS_STATED
+) -> Missed:
+    by = np.broadcast_to(stretch, len(context.posterior.samples))
+    context = replace(context, posterior=context.posterior.stretched(by))
     finds = sampled_finds(context)
-    return missed(context, finds, finds.mean(axis=0), gain, sd)
+    return missed(context, finds, finds.mean(axis=0), gain, sd, by)
 
 
 def test_independent_candidates_are_missed_by_the_product_of_their_chances() -> None:
@@ -51,6 +57,21 @@ def test_a_tail_of_many_unlikely_candidates_counts() -> None:
     assert few.largest_improvement == pytest.approx(0.0, abs=1e-9)
     assert many.expected == pytest.approx(1.35, abs=0.01)
     assert many.none == pytest.approx(np.exp(-1.35), abs=0.01)
+
+
+def test_a_stretched_belief_expects_more_of_what_is_unlikely() -> None:
+    rest = {"gain": np.full(3, -2 * SD), "sd": np.full(3, SD)}
+    stated, twice = told(belief([2 * SD]), **rest), told(belief([2 * SD]), **rest, stretch=TWICE)
+    assert stated.expected == pytest.approx(4 * 0.0228, abs=0.01)
+    assert twice.expected == pytest.approx(4 * 0.1587, abs=0.02)
+    assert twice.none == pytest.approx(0.8413**4, abs=0.02)
+
+
+def test_what_samples_stretch_together_is_missed_together() -> None:
+    rest = {"gain": np.full(9, -2 * SD), "sd": np.full(9, SD)}
+    mixed = told(belief([9.0], samples=2), **rest, stretch=np.array([1e-3, 4.0]))
+    assert mixed.expected == pytest.approx(9 * 0.3085 / 2, abs=0.01)
+    assert mixed.none == pytest.approx((1 + 0.6915**9) / 2, abs=0.01)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

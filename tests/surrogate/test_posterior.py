@@ -43,6 +43,15 @@ def test_samples_have_the_mean_and_covariance_of_the_labels() -> None:
     )
 
 
+def test_stretched_samples_lie_further_from_the_same_mean() -> None:
+    posterior, _ = belief(samples=2)
+    found = posterior.stretched(np.array([1.0, 3.0]))
+    np.testing.assert_allclose(found.samples[0], posterior.samples[0])
+    np.testing.assert_allclose(
+        found.samples[1] - found.mean, 3 * (posterior.samples[1] - posterior.mean)
+    )
+
+
 def test_samples_given_a_pick_are_those_of_the_narrowed_belief() -> None:
     posterior, _ = belief(samples=200_000, noise=0.5)
     narrowed = posterior.given(2)

@@ -9,7 +9,7 @@ import pytest
 
 from leadline.tasks.assess import assess
 from leadline.tasks.judge import Judge
-from leadline.tasks.metrics import barren_rounds, prequential
+from leadline.tasks.metrics import barren_rounds, prequential, surprises
 from leadline.tasks.notebook import Notebook
 from leadline.tasks.problem import HullProblem, PropertyProblem
 from leadline.tasks.store.records import CalculationState
@@ -157,10 +157,13 @@ def test_predictions_made_before_the_answer_are_scored(records: Records) -> None
         records.done(pick, -3.25 - 0.03)
     records.store.relate(picks[1].structure, left_prototype="strained")
     book = Notebook.read(records.store, "test")
-    metrics = prequential(book, assess(book.answers, HULL, ELEMENTS).values)
+    values = assess(book.answers, HULL, ELEMENTS).values
+    metrics = prequential(book, values)
     assert metrics["count"] == 1
     assert metrics["mae"] == pytest.approx(0.01)
+    np.testing.assert_allclose(surprises(book, values), [-1.0])
     assert prequential(Notebook(), {}) == {"count": 0}
+    assert surprises(Notebook(), {}).shape == (0,)
 
 
 def test_rounds_without_discovery_are_counted_by_answers_since_the_last_find(
