@@ -47,6 +47,10 @@ LINE = (
 )
 
 
+END = "\x03"
+"""Which nothing else writes."""
+
+
 class Terminal:
     """A terminal of 80 columns, and what was written to it."""
 
@@ -55,8 +59,13 @@ class Terminal:
         self.stream: TextIO = os.fdopen(slave, "w", encoding="utf-8")
 
     def read(self) -> str:
+        """Return all that was written; the system may hand it over in parts."""
+        self.stream.write(END)
         self.stream.flush()
-        return os.read(self._master, 1 << 20).decode()
+        written = b""
+        while not written.endswith(END.encode()):
+            written += os.read(self._master, 1 << 20)
+        return written.decode().removesuffix(END)
 
     def close(self) -> None:
         self.stream.close()
