@@ -166,7 +166,8 @@ class Parts:
     @property
     def learning(self) -> LearnSettings:
         """How the model is trained."""
-        return LearnSettings(ModelSettings(noise_floor=self.spec.surrogate.noise_floor))
+        asked = self.spec.surrogate
+        return LearnSettings(ModelSettings(noise_floor=asked.noise_floor), asked.kernel)
 
     @property
     def proposing(self) -> ProposeSettings:

@@ -155,6 +155,10 @@ class SurrogateSpec(Section):
         description="auto, composition, soap, pair-correlations, or installed",
         json_schema_extra=spec_form.descriptors,
     )
+    kernel: Literal["auto", "isotropic", "ard", "isotropic+linear"] = Field(
+        default="auto",
+        description="one lengthscale, one for each feature, one and a slope; auto compares them",
+    )
     noise_floor: float = Field(
         default=1e-6, gt=0, le=1, description="least noise variance, in variances of the target"
     )

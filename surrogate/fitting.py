@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import replace
 
 import botorch
 import gpytorch
@@ -20,25 +20,18 @@ from botorch.exceptions.errors import BotorchError
 from botorch.models import SingleTaskGP
 from botorch.optim.fit import fit_gpytorch_mll_scipy
 from gpytorch.constraints import GreaterThan
-from gpytorch.kernels import MaternKernel, ScaleKernel
+from gpytorch.kernels import AdditiveKernel, Kernel, LinearKernel, MaternKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import LogNormalPrior
 from linear_operator.utils.errors import NanError, NotPSDError
 from numpy.typing import NDArray
 
+from leadline.surrogate.kernel import Form, Hyperparameters
+
 NOISE_START = 1e-2
 SMALLEST_LENGTHSCALE = 1e-2
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Of a process on scaled labels: mean 0 and variance 1 over the training set."""
-
-    lengthscale: float
-    outputscale: float
-    noise: float
-    mean: float
+SLOPE_START = 0.3
 
 
 def lengthscale_prior(p: int) -> LogNormalPrior:
@@ -46,13 +39,20 @@ def lengthscale_prior(p: int) -> LogNormalPrior:
     return LogNormalPrior(math.sqrt(2) + 0.5 * math.log(p), math.sqrt(3))
 
 
-def prior_mode(p: int, noise_floor: float) -> Hyperparameters:
+def slope_prior(p: int) -> LogNormalPrior:
+    """Return the prior on the variance of the linear part for one of p features."""
+    return LogNormalPrior(math.log(SLOPE_START / p) + 1.0, 1.0)
+
+
+def prior_mode(p: int, noise_floor: float, form: Form = "isotropic") -> Hyperparameters:
     """Return the hyperparameters that are most likely before any label, for p features."""
+    lengthscale = math.exp(math.sqrt(2) + 0.5 * math.log(p) - 3.0)
     return Hyperparameters(
-        lengthscale=math.exp(math.sqrt(2) + 0.5 * math.log(p) - 3.0),
+        lengthscale=(lengthscale,) * p if form == "ard" else lengthscale,
         outputscale=1.0,
         noise=max(NOISE_START, noise_floor),
         mean=0.0,
+        slope=SLOPE_START if form == "isotropic+linear" else 0.0,
     )
 
 
@@ -61,14 +61,19 @@ def fitted(
     y: NDArray[np.float64],
     previous: Hyperparameters | None,
     *,
+    form: Form,
     nu: float,
     noise_floor: float,
     max_iterations: int,
     seed: int,
     device: str = "cpu",
 ) -> tuple[Hyperparameters, tuple[str, ...]]:
-    """Return the hyperparameters for X[n, p] and scaled y[n], and notes on what went wrong."""
-    mode = prior_mode(X.shape[1], noise_floor)
+    """Return the hyperparameters for X[n, p] and scaled y[n], and notes on what went wrong.
+
+    ``previous`` ones are begun with where they are of the same form.
+    """
+    mode = prior_mode(X.shape[1], noise_floor, form)
+    previous = previous if previous and previous.form == form else None
     starts = (previous or mode, _scattered(mode, seed))
     notes: list[str] = []
     for start in starts:
@@ -77,7 +82,7 @@ def fitted(
         except (BotorchError, NanError, NotPSDError, ValueError, RuntimeError) as error:
             notes.append(f"a fit failed: {type(error).__name__}: {error}")
             continue
-        if np.isfinite(astuple(found)).all():
+        if _finite(found):
             return found, tuple(notes)
         notes.append("a fit ended at hyperparameters that are not finite")
     kept = "the previous fit" if previous else "the prior's mode"
@@ -86,7 +91,17 @@ def fitted(
 
 def _scattered(mode: Hyperparameters, seed: int) -> Hyperparameters:
     factor = float(np.exp(np.random.default_rng(seed).normal(scale=0.5)))
-    return Hyperparameters(mode.lengthscale * factor, 1.0, mode.noise, 0.0)
+    lengthscale = np.asarray(mode.lengthscale) * factor
+    return replace(mode, lengthscale=_plain(lengthscale))
+
+
+def _plain(lengthscale: NDArray[np.float64]) -> float | tuple[float, ...]:
+    return tuple(lengthscale.tolist()) if lengthscale.ndim else float(lengthscale)
+
+
+def _finite(found: Hyperparameters) -> bool:
+    numbers = [np.ravel(found.lengthscale), [found.outputscale, found.noise, found.mean]]
+    return bool(np.isfinite(np.concatenate([*numbers, [found.slope]])).all())
 
 
 def _maximised(
@@ -102,38 +117,58 @@ def _maximised(
         # A search that stops at its limit, or adds a jitter on its way, is still the best found;
         # what is used in the end is factorised anew by the model, which notes its own jitter.
         warnings.simplefilter("ignore")
-        model = _model(X, y, start, nu, noise_floor).to(device)
+        matern, linear = _matern(X.shape[1], start, nu), _linear(X.shape[1], start)
+        kernel = AdditiveKernel(matern, linear) if linear else matern
+        model = _model(X, y, start, kernel, noise_floor).to(device)
         mll = ExactMarginalLogLikelihood(model.likelihood, model)
         fit_gpytorch_mll_scipy(mll, options={"maxiter": max_iterations})
+    lengthscale = matern.base_kernel.lengthscale.detach().cpu().numpy().ravel()
+    ard = start.form == "ard"
     return Hyperparameters(
-        lengthscale=float(model.covar_module.base_kernel.lengthscale.item()),
-        outputscale=float(model.covar_module.outputscale.item()),
+        lengthscale=_plain(lengthscale if ard else lengthscale[0]),
+        outputscale=float(matern.outputscale.item()),
         noise=float(model.likelihood.noise.item()),
         mean=float(model.mean_module.constant.item()),
+        slope=float(linear.variance.item()) * X.shape[1] if linear else 0.0,
     )
+
+
+def _matern(p: int, start: Hyperparameters, nu: float) -> ScaleKernel:
+    base = MaternKernel(
+        nu=nu,
+        ard_num_dims=p if start.form == "ard" else None,
+        lengthscale_prior=lengthscale_prior(p),
+        lengthscale_constraint=GreaterThan(SMALLEST_LENGTHSCALE),
+    )
+    kernel = ScaleKernel(base).double()
+    smallest = np.maximum(start.lengthscale, 2 * SMALLEST_LENGTHSCALE)
+    base.lengthscale = torch.as_tensor(smallest, dtype=torch.float64)
+    kernel.outputscale = start.outputscale
+    return kernel
+
+
+def _linear(p: int, start: Hyperparameters) -> LinearKernel | None:
+    if not start.slope:
+        return None
+    kernel = LinearKernel(variance_prior=slope_prior(p)).double()
+    kernel.variance = start.slope / p
+    return kernel
 
 
 def _model(
     X: NDArray[np.float64],
     y: NDArray[np.float64],
     start: Hyperparameters,
-    nu: float,
+    kernel: Kernel,
     noise_floor: float,
 ) -> SingleTaskGP:
-    base = MaternKernel(
-        nu=nu,
-        lengthscale_prior=lengthscale_prior(X.shape[1]),
-        lengthscale_constraint=GreaterThan(SMALLEST_LENGTHSCALE),
-    )
     model = SingleTaskGP(
         torch.from_numpy(X),
         torch.from_numpy(y)[:, None],
         likelihood=GaussianLikelihood(noise_constraint=GreaterThan(noise_floor)),
-        covar_module=ScaleKernel(base),
+        covar_module=kernel,
         outcome_transform=None,
     ).double()
-    base.lengthscale = max(start.lengthscale, 2 * SMALLEST_LENGTHSCALE)
-    model.covar_module.outputscale = start.outputscale
     model.likelihood.noise = max(start.noise, 2 * noise_floor)
     model.mean_module.constant.data.fill_(start.mean)
     return model

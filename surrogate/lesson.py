@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from leadline.surrogate.model import GaussianProcess, ModelSettings
 from leadline.surrogate.predict import Predictor
+from leadline.surrogate.selection import Choice, fit_chosen
 from leadline.surrogate.torch_predict import TorchPredictor
 
 Floats = NDArray[np.float64]
@@ -35,6 +36,8 @@ class Lesson:
         Of what is beside the pool, then of the pool's rows, float64[m + n].
     settings
         Of the model.
+    kernel
+        Form of its kernel, or ``auto`` to compare.
     previous
         The last model, or None.
     refit
@@ -46,12 +49,13 @@ class Lesson:
     beside: NDArray[np.float32]
     labels: Floats
     settings: ModelSettings
+    kernel: Choice = "auto"
     previous: GaussianProcess | None = None
     refit: bool = True
 
     def to_npz(self) -> bytes:
         """Return the bytes of an npz file."""
-        about = {"settings": asdict(self.settings), "refit": self.refit}
+        about = {"settings": asdict(self.settings), "kernel": self.kernel, "refit": self.refit}
         before = self.previous.to_npz() if self.previous else b""
         return _npz(about, before, rows=self.rows, beside=self.beside, labels=self.labels)
 
@@ -60,7 +64,8 @@ class Lesson:
         """Rebuild from :meth:`to_npz`."""
         about, model, arrays = _read(content)
         settings = ModelSettings(**about["settings"])
-        return cls(settings=settings, previous=model, refit=about["refit"], **arrays)
+        kept = {"kernel": about["kernel"], "refit": about["refit"]}
+        return cls(settings=settings, previous=model, **kept, **arrays)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def learn_lesson(lesson: Lesson, features: NDArray[np.float32], device: str = ""
     Raises
     ------
     FitError
-        As :meth:`GaussianProcess.fit`.
+        As :func:`fit_chosen`.
     """
     own = np.asarray(features[lesson.rows], dtype=np.float32)
     X = np.vstack([lesson.beside, own]) if len(lesson.beside) else own
@@ -111,9 +116,7 @@ def learn_lesson(lesson: Lesson, features: NDArray[np.float32], device: str = ""
 def _model(lesson: Lesson, X: NDArray[np.float32], device: str) -> GaussianProcess:
     before = lesson.previous
     if lesson.refit or before is None:
-        return GaussianProcess.fit(
-            X, lesson.labels, warm=before, settings=lesson.settings, device=device or "cpu"
-        )
+        return fit_chosen(X, lesson.labels, before, lesson.settings, lesson.kernel, device or "cpu")
     old = before.training_size
     return before if len(X) == old else before.update(X[old:], lesson.labels[old:])
 

@@ -1,4 +1,4 @@
-"""A Gaussian process with one lengthscale, honest about its uncertainty.
+"""A Gaussian process, honest about its uncertainty.
 
 Fitting is botorch's; the posterior is written out here, because its closed form
 is short, exact, and the same numbers whatever else has been imported.
@@ -6,18 +6,27 @@ is short, exact, and the same numbers whatever else has been imported.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from leadline.surrogate.errors import FitError
-from leadline.surrogate.fitting import Hyperparameters, fitted, prior_mode
-from leadline.surrogate.kernel import SMOOTHNESSES, matern
+from leadline.surrogate.fitting import fitted, prior_mode
+from leadline.surrogate.kernel import (
+    FORMS,
+    SMOOTHNESSES,
+    Form,
+    Hyperparameters,
+    covariance,
+    variance,
+)
 
 Array = NDArray[np.float64]
 
@@ -39,20 +48,25 @@ class ModelSettings:
         Steps of L-BFGS at most.
     seed
         Seed of the second start, taken if the first fails.
+    form
+        Of the kernel: ``isotropic``, ``ard`` or ``isotropic+linear``.
     """
 
     nu: float = 2.5
     noise_floor: float = 1e-6
     max_iterations: int = 80
     seed: int = 0
+    form: Form = "isotropic"
 
     def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise FitError(f"the kernel's form is {self.form!r}; choose of {', '.join(FORMS)}")
         if self.nu not in SMOOTHNESSES:
             raise FitError(f"nu is {self.nu}; the kernel has 0.5, 1.5 and 2.5: choose one of them")
 
 
 class GaussianProcess:
-    """A Gaussian process on n labels, by an isotropic Matérn kernel.
+    """A Gaussian process on n labels, by a Matérn kernel.
 
     Make one with :meth:`fit`; an object never changes. Means, standard
     deviations and covariances are in the units of y and of the noise-free
@@ -111,13 +125,14 @@ class GaussianProcess:
         previous = warm._hyperparameters if warm else None
         notes: tuple[str, ...]
         if scale <= 1e-12 * max(abs(offset), 1e-12):
-            found = prior_mode(features.shape[1], settings.noise_floor)
+            found = prior_mode(features.shape[1], settings.noise_floor, settings.form)
             scale, notes = 1.0, ("all labels are equal: hyperparameters are the prior's mode",)
         else:
             found, notes = fitted(
                 features,
                 (labels - offset) / scale,
                 previous,
+                form=settings.form,
                 nu=settings.nu,
                 noise_floor=settings.noise_floor,
                 max_iterations=settings.max_iterations,
@@ -152,10 +167,16 @@ class GaussianProcess:
             notes=self.notes,
         )
 
+    def noted(self, note: str) -> GaussianProcess:
+        """Return the same process with one more note."""
+        other = copy.copy(self)
+        other.notes = (*self.notes, note)
+        return other
+
     @property
-    def hyperparameters(self) -> dict[str, float]:
-        """Lengthscale in prepared features; mean, outputscale and noise variance of scaled y."""
-        return asdict(self._hyperparameters)
+    def hyperparameters(self) -> Hyperparameters:
+        """What was fitted."""
+        return self._hyperparameters
 
     @property
     def training_size(self) -> int:
@@ -169,33 +190,29 @@ class GaussianProcess:
 
     def kernel(self, A: Array, B: Array) -> Array:
         """Prior covariance of scaled y between A[a, p] and B[b, p], float64[a, b]."""
-        parameters = self._hyperparameters
-        return parameters.outputscale * matern(
-            A / parameters.lengthscale, B / parameters.lengthscale, self.settings.nu
-        )
+        return covariance(A, B, self._hyperparameters, self.settings.nu)
 
     def predict(self, X: ArrayLike) -> tuple[Array, Array]:
         """Return posterior mean[n] and standard deviation[n] at X[n, p]."""
         points = np.asarray(X, dtype=float)
         cross = self.kernel(self.X, points)
         whitened = scipy.linalg.solve_triangular(self.factor, cross, lower=True)
-        variance = self._hyperparameters.outputscale - np.einsum("ij,ij->j", whitened, whitened)
-        return self._mean(cross), self.scale * np.sqrt(np.maximum(variance, 0.0))
+        left = variance(points, self._hyperparameters) - np.einsum("ij,ij->j", whitened, whitened)
+        return self._mean(cross), self.scale * np.sqrt(np.maximum(left, 0.0))
 
     def joint(self, X: ArrayLike) -> tuple[Array, Array]:
         """Return posterior mean[n] and covariance[n, n] at X[n, p]."""
         points = np.asarray(X, dtype=float)
         mean = self._mean(self.kernel(self.X, points))
-        covariance = self.cross_covariance(points, points)
-        return mean, (covariance + covariance.T) / 2
+        found = self.cross_covariance(points, points)
+        return mean, (found + found.T) / 2
 
     def cross_covariance(self, A: ArrayLike, B: ArrayLike) -> Array:
         """Return the posterior covariance of A[a, p] and B[b, p], float64[a, b]."""
         left, right = np.asarray(A, dtype=float), np.asarray(B, dtype=float)
         half_a = scipy.linalg.solve_triangular(self.factor, self.kernel(self.X, left), lower=True)
         half_b = scipy.linalg.solve_triangular(self.factor, self.kernel(self.X, right), lower=True)
-        covariance: Array = self.scale**2 * (self.kernel(left, right) - half_a.T @ half_b)
-        return covariance
+        return np.asarray(self.scale**2 * (self.kernel(left, right) - half_a.T @ half_b))
 
     def _mean(self, cross: Array) -> Array:
         mean: Array = self.offset + self.scale * (
@@ -232,9 +249,7 @@ class GaussianProcess:
             return cls(
                 features,
                 labels,
-                Hyperparameters(
-                    **{key: _finite(each) for key, each in about["hyperparameters"].items()}
-                ),
+                _hyperparameters(about["hyperparameters"], features.shape[1]),
                 offset=_finite(about["offset"]),
                 scale=_finite(about["scale"]),
                 settings=ModelSettings(**about["settings"]),
@@ -260,6 +275,16 @@ class GaussianProcess:
             If it is no such file, or was damaged.
         """
         return cls.from_npz(path.read_bytes(), str(path))
+
+
+def _hyperparameters(plain: dict[str, Any], p: int) -> Hyperparameters:
+    lengthscale = plain.pop("lengthscale")
+    others = {key: _finite(each) for key, each in plain.items()}
+    if not isinstance(lengthscale, list):
+        return Hyperparameters(_finite(lengthscale), **others)
+    if len(lengthscale) != p:
+        raise ValueError(f"there are {len(lengthscale)} lengthscales for {p} features")
+    return Hyperparameters(tuple(_finite(each) for each in lengthscale), **others)
 
 
 def _finite(value: float) -> float:

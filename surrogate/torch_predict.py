@@ -41,9 +41,9 @@ class TorchPredictor:
         parameters = model.hyperparameters
         self.model = model
         self._device = torch.device(device)
-        self._prior_mean, self._outputscale = parameters["mean"], parameters["outputscale"]
         self._kernel = MaternKernel(nu=model.settings.nu).double().to(self._device)
-        self._kernel.lengthscale = parameters["lengthscale"]
+        self._kernel.lengthscale = 1.0
+        self._lengthscale = self._on_device(np.asarray(parameters.lengthscale))
         self._X = self._on_device(model.X)
         self._weights = self._on_device(model.weights)
         self._factor = self._on_device(model.factor)
@@ -62,10 +62,14 @@ class TorchPredictor:
 
     def _moments(self, X: torch.Tensor) -> tuple[Array, Array]:
         """Posterior mean and variance of scaled y."""
-        cross = self._outputscale * self._kernel(self._X, X).to_dense()
-        mean = self._prior_mean + cross.T @ self._weights
+        parameters = self.model.hyperparameters
+        slope = parameters.slope / X.shape[1]
+        near = self._kernel(self._X / self._lengthscale, X / self._lengthscale).to_dense()
+        cross = parameters.outputscale * near + slope * (self._X @ X.T)
+        mean = parameters.mean + cross.T @ self._weights
         whitened = torch.linalg.solve_triangular(self._factor, cross, upper=False)
-        variance = self._outputscale - (whitened * whitened).sum(dim=0)
+        prior = parameters.outputscale + slope * (X * X).sum(dim=1)
+        variance = prior - (whitened * whitened).sum(dim=0)
         return mean.cpu().numpy(), variance.clamp(min=0.0).cpu().numpy()
 
     def _on_device(self, array: NDArray[Any]) -> torch.Tensor:

@@ -16,6 +16,7 @@ from leadline.surrogate.errors import FitError
 from leadline.surrogate.lesson import Learnt, Lesson, learn_lesson
 from leadline.surrogate.model import GaussianProcess, ModelSettings
 from leadline.surrogate.pool import Pool
+from leadline.surrogate.selection import Choice
 
 Floats = NDArray[np.float64]
 
@@ -109,9 +110,12 @@ class LearnSettings:
     ----------
     model
         Settings of the Gaussian process.
+    kernel
+        Form of its kernel; ``auto`` takes the one that the labels speak for.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
+    kernel: Choice = "auto"
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,7 @@ def learn(
         beside=beside,
         labels=training.labels,
         settings=settings.model,
+        kernel=settings.kernel,
         previous=previous.model if previous else None,
         refit=kept is None,
     )

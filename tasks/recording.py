@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def surrogate_record(
     return SurrogateRecord(
         campaign=campaign,
         round=number,
-        hyperparameters=learned.model.hyperparameters,
+        hyperparameters=asdict(learned.model.hyperparameters),
         training_digest=learned.digest,
         training_size=len(learned.training),
         calibration=learned.calibration,

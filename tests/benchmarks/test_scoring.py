@@ -18,7 +18,8 @@ from gpytorch.kernels import MaternKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from numpy.typing import NDArray
 
-from leadline.surrogate.fitting import Hyperparameters, stated_settings
+from leadline.surrogate.fitting import stated_settings
+from leadline.surrogate.kernel import Hyperparameters
 from leadline.surrogate.model import GaussianProcess, ModelSettings
 from leadline.surrogate.predict import Predictor
 
@@ -52,10 +53,10 @@ def same_in_botorch(model: GaussianProcess) -> SingleTaskGP:
         covar_module=ScaleKernel(MaternKernel(nu=2.5)),
         outcome_transform=None,
     ).double()
-    peer.covar_module.base_kernel.lengthscale = model.hyperparameters["lengthscale"]
-    peer.covar_module.outputscale = model.hyperparameters["outputscale"]
-    peer.likelihood.noise = model.hyperparameters["noise"]
-    peer.mean_module.constant.data.fill_(model.hyperparameters["mean"])
+    peer.covar_module.base_kernel.lengthscale = model.hyperparameters.lengthscale
+    peer.covar_module.outputscale = model.hyperparameters.outputscale
+    peer.likelihood.noise = model.hyperparameters.noise
+    peer.mean_module.constant.data.fill_(model.hyperparameters.mean)
     return peer.eval()
 
 

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from leadline.surrogate.kernel import FORMS
 from leadline.surrogate.model import GaussianProcess, ModelSettings
 
 Array = NDArray[np.float64]
 Fit = Callable[[Array, Array], GaussianProcess]
 
 SURROGATES: dict[str, Fit] = {
-    f"Gaussian process, nu = {nu}": lambda X, y, nu=nu: GaussianProcess.fit(  # type: ignore[misc]
-        X, y, settings=ModelSettings(nu=nu)
+    f"Gaussian process, {form}, nu = {nu}": lambda X, y, nu=nu, form=form: GaussianProcess.fit(  # type: ignore[misc]
+        X, y, settings=ModelSettings(nu=nu, form=form)
     )
     for nu in (0.5, 1.5, 2.5)
+    for form in FORMS
 }
 
 

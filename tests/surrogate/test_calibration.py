@@ -14,7 +14,6 @@ from leadline.surrogate.calibration import (
     leave_one_out,
 )
 from leadline.surrogate.errors import SurrogateError
-from leadline.surrogate.fitting import Hyperparameters
 from leadline.surrogate.model import GaussianProcess
 
 RNG = np.random.default_rng(0)
@@ -33,7 +32,7 @@ def test_leave_one_out_is_what_fits_without_each_label_predict() -> None:
         other = GaussianProcess(
             X[kept],
             y[kept],
-            Hyperparameters(**model.hyperparameters),
+            model.hyperparameters,
             offset=model.offset,
             scale=model.scale,
             settings=model.settings,

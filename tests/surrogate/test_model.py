@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import gpytorch
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from leadline.surrogate import fitting
 from leadline.surrogate.errors import FitError
-from leadline.surrogate.fitting import Hyperparameters, prior_mode
-from leadline.surrogate.kernel import matern
+from leadline.surrogate.fitting import prior_mode
+from leadline.surrogate.kernel import FORMS, Form, Hyperparameters, covariance, matern, variance
 from leadline.surrogate.model import GaussianProcess, ModelSettings
 
 Array = NDArray[np.float64]
@@ -33,6 +34,38 @@ def test_the_kernel_is_that_of_gpytorch(nu: float) -> None:
     kernel.lengthscale = torch.tensor(1.0, dtype=torch.float64)
     expected = kernel(torch.from_numpy(A), torch.from_numpy(B)).to_dense().detach().numpy()
     np.testing.assert_allclose(matern(A, B, nu), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_form_of_a_kernel_is_that_of_its_hyperparameters(form: Form) -> None:
+    model = GaussianProcess.fit(*data(), settings=ModelSettings(form=form))
+    found = model.hyperparameters
+    assert (found.form, found.count) == (form, {"isotropic": 4, "ard": 6}.get(form, 5))
+    A = data(5, seed=1)[0]
+    np.testing.assert_allclose(
+        np.diag(covariance(A, A, found, 2.5)), variance(A, found), atol=1e-12
+    )
+
+
+def test_a_lengthscale_of_its_own_tells_what_a_feature_is_worth() -> None:
+    model = GaussianProcess.fit(*data(80), settings=ModelSettings(form="ard"))
+    first, second, third = np.ravel(model.hyperparameters.lengthscale)
+    assert first < second < third / 5
+
+
+def test_a_slope_is_learned_beyond_the_data() -> None:
+    X = np.linspace(-1, 1, 20)[:, None]
+    model = GaussianProcess.fit(X, 3 * X[:, 0], settings=ModelSettings(form="isotropic+linear"))
+    assert model.predict(np.array([[4.0]]))[0] == pytest.approx(12.0, rel=0.05)
+
+
+def test_a_slope_is_the_textbook_linear_kernel() -> None:
+    A, B = data(4)[0], data(5, seed=1)[0]
+    values = Hyperparameters(lengthscale=(1.0, 2.0, 4.0), outputscale=2.0, noise=0.1, mean=0.0)
+    bent = covariance(A, B, values, 1.5)
+    np.testing.assert_allclose(bent, 2.0 * matern(A / [1, 2, 4], B / [1, 2, 4], 1.5))
+    sloping = covariance(A, B, replace(values, slope=0.6), 1.5)
+    np.testing.assert_allclose(sloping - bent, 0.2 * A @ B.T, atol=1e-12)
 
 
 def test_the_posterior_is_the_textbook_one() -> None:
@@ -76,7 +109,7 @@ def test_the_fit_maximises_the_posterior_density() -> None:
     model = GaussianProcess.fit(X, y)
 
     def density(**changed: float) -> float:
-        values = model.hyperparameters | changed
+        values = asdict(model.hyperparameters) | changed
         other = GaussianProcess(
             X,
             y,
@@ -95,15 +128,15 @@ def test_the_fit_maximises_the_posterior_density() -> None:
     best = density()
     for name in ("lengthscale", "outputscale", "mean"):
         for factor in (0.9, 1.1):
-            assert density(**{name: factor * model.hyperparameters[name]}) < best + 1e-3
+            assert density(**{name: factor * getattr(model.hyperparameters, name)}) < best + 1e-3
 
 
 def test_repeatable_labels_reach_the_floor_of_the_noise() -> None:
     X = np.linspace(-2, 2, 30)[:, None]
     model = GaussianProcess.fit(X, np.sin(X[:, 0]))
-    assert 1e-6 <= model.hyperparameters["noise"] < 1e-5
+    assert 1e-6 <= model.hyperparameters.noise < 1e-5
     assert model.noise_sd == pytest.approx(
-        np.sin(X[:, 0]).std() * np.sqrt(model.hyperparameters["noise"])
+        np.sin(X[:, 0]).std() * np.sqrt(model.hyperparameters.noise)
     )
 
 
@@ -155,8 +188,8 @@ def test_a_warm_refit_ends_where_a_cold_one_ends() -> None:
     X, y = data(60)
     warm = GaussianProcess.fit(X, y, warm=GaussianProcess.fit(X[:40], y[:40]))
     cold = GaussianProcess.fit(X, y)
-    assert warm.hyperparameters["lengthscale"] == pytest.approx(
-        cold.hyperparameters["lengthscale"], rel=0.05
+    assert warm.hyperparameters.lengthscale == pytest.approx(
+        cold.hyperparameters.lengthscale, rel=0.05
     )
 
 
@@ -191,7 +224,7 @@ def test_a_failed_fit_keeps_the_previous_hyperparameters_and_says_so(
 def test_a_failed_first_fit_takes_the_mode_of_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "_maximised", _fails)
     model = GaussianProcess.fit(*data())
-    assert Hyperparameters(**model.hyperparameters) == prior_mode(3, 1e-6)
+    assert model.hyperparameters == prior_mode(3, 1e-6)
     assert model.notes[-1] == "hyperparameters are those of the prior's mode"
 
 
@@ -249,6 +282,27 @@ def test_any_finite_data_give_finite_predictions(X: Array, y: Array) -> None:
     mean, sd = model.predict(np.vstack([X, X + 1.0]))
     assert np.isfinite(mean).all()
     assert np.isfinite(sd).all()
+
+
+def test_a_checkpoint_with_another_number_of_lengthscales_is_refused(tmp_path: Path) -> None:
+    model = GaussianProcess.fit(*data(), settings=ModelSettings(form="ard"))
+    narrow = GaussianProcess(
+        model.X[:, :2],
+        model.y,
+        replace(model.hyperparameters, lengthscale=(1.0, 1.0)),
+        offset=0.0,
+        scale=1.0,
+        settings=model.settings,
+    )
+    narrow.X = model.X
+    narrow.save(tmp_path / "model.npz")
+    with pytest.raises(FitError, match="there are 2 lengthscales for 3 features"):
+        GaussianProcess.load(tmp_path / "model.npz")
+
+
+def test_a_form_that_is_not_known_is_refused() -> None:
+    with pytest.raises(FitError, match="form is 'wavy'; choose of isotropic, ard"):
+        ModelSettings(form="wavy")  # type: ignore[arg-type]
 
 
 def test_a_smoothness_that_the_kernel_does_not_have_is_refused() -> None:

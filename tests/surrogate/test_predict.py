@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leadline.surrogate.fitting import Hyperparameters
+from leadline.surrogate.kernel import FORMS, Form, Hyperparameters
 from leadline.surrogate.model import GaussianProcess, ModelSettings
 from leadline.surrogate.predict import Predictor
 from leadline.surrogate.torch_predict import TorchPredictor
@@ -45,6 +45,17 @@ def test_blocks_predict_what_the_model_predicts(made: Makes, nu: float, noise: f
     expected_mean, expected_sd = process.predict(pool())
     np.testing.assert_allclose(mean, expected_mean, atol=1e-8)
     np.testing.assert_allclose(sd, expected_sd, atol=1e-8)
+
+
+@each_predictor
+@pytest.mark.parametrize("form", FORMS)
+def test_blocks_predict_by_each_form_of_the_kernel(made: Makes, form: Form) -> None:
+    X = pool(60)
+    process = GaussianProcess.fit(X, np.sin(X).sum(axis=1), settings=ModelSettings(form=form))
+    mean, sd = made(process).predict_blocks(pool(), block=300)
+    expected_mean, expected_sd = process.predict(pool())
+    np.testing.assert_allclose(mean, expected_mean, atol=1e-8)
+    np.testing.assert_allclose(sd, expected_sd, atol=1e-7)
 
 
 @each_predictor
