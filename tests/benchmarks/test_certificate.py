@@ -50,9 +50,11 @@ def test_what_a_certificate_claims_holds(
         print(f"\nwithin {tolerance * 1e3:g} meV/atom, {len(found)} replays")
         print(f"E < {ENOUGH}: {made(few)}; really missing {mean_of(missing)}")
         print(f"P0 >= {SURE}: {made(none)}; none missing in {mean_of(held)}")
-    assert len(missing) > (1 - NO_CLAIM) * len(found)
-    assert len(held) > (1 - NO_CLAIM) * len(found)
+    assert len(missing)
+    assert len(held)
     if FULL:
+        assert len(missing) > (1 - NO_CLAIM) * len(found)
+        assert len(held) > (1 - NO_CLAIM) * len(found)
         assert interval(missing)[0] <= ENOUGH
         assert held.mean() >= HELD
 
