@@ -139,7 +139,8 @@ def criterion(problem: Problem) -> str:
             "elements not counted"
         )
     if problem.threshold is None:
-        return f"the {'lowest' if problem.direction == 'minimise' else 'highest'} {problem.name}"
+        several = "" if problem.best == 1 else f"{problem.best} candidates of "
+        return f"the {several}{problem.extreme} {problem.name}"
     sign = "<=" if problem.direction == "minimise" else ">="
     return f"{problem.name} {sign} {problem.threshold:g}"
 

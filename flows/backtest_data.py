@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from leadline.surrogate.pool import Pool
 from leadline.surrogate.reference import formation_energies
+from leadline.tasks.candidates.feature_table import read_table
 from leadline.tasks.errors import CandidateError
 from leadline.tasks.problem import HullProblem, Problem
 
@@ -92,6 +93,41 @@ def backtest_data(
         names=tuple(names[id_] for id_ in answered.ids),
         y=y,
         given=given,
+    )
+
+
+def table_data(path: Path, label: str, columns: Sequence[str]) -> BacktestData:
+    """Return a table of features and measured values ready to be searched.
+
+    The features are standardised and not rotated, so that a lengthscale can belong to a column.
+
+    Raises
+    ------
+    CandidateError
+        As in :func:`~leadline.tasks.candidates.feature_table.read_table`, or if no feature varies.
+    """
+    table = read_table(path, label, columns)
+    spread = table.features.std(axis=0)
+    varying = spread > 0
+    if not varying.any():
+        raise CandidateError(f"{path}: no feature differs between its {len(table.names)} rows")
+    centred = table.features[:, varying] - table.features[:, varying].mean(axis=0)
+    n = len(table.names)
+    pool = Pool(
+        ids=table.names,
+        formulas=table.names,
+        elements=(),
+        fractions=np.empty((n, 0)),
+        sites=np.ones(n, dtype=np.int64),
+        features=(centred / spread[varying]).astype(np.float32),
+    )
+    return BacktestData(
+        path=str(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        pool=pool,
+        names=table.names,
+        y=table.values,
+        given=np.empty(0, dtype=np.int64),
     )
 
 

@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from leadline.flows.backtest import BacktestPlan, run_backtest
-from leadline.flows.backtest_data import BacktestData, backtest_data
+from leadline.flows.backtest_data import BacktestData, backtest_data, table_data
 from leadline.flows.bench import Parts, parts_of
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_file import file_digest, read_spec
 from leadline.flows.store_of import store_folder
 from leadline.flows.writing import write_whole
-from leadline.tasks.candidates.dataset import read_data_ids, read_labels
+from leadline.tasks.candidates.dataset import DatasetSettings, read_data_ids, read_labels
+from leadline.tasks.candidates.feature_table import is_table
 from leadline.tasks.candidates.features import pool_features
+from leadline.tasks.candidates.table import source_settings
 from leadline.tasks.engines.replay import ReplaySettings
 from leadline.tasks.errors import SpecError
 from leadline.tasks.problem import HullProblem
@@ -66,6 +68,8 @@ def data_of(parts: Parts) -> BacktestData:
             f"engine.name: is {parts.spec.engine.name!r}; a backtest needs engine `replay`, which "
             "answers from a finished data set"
         )
+    if is_table(settings.path):
+        return table_data(settings.path, _key(parts, settings), _columns(parts, settings))
     folder = store_folder()
     file = parts.built(folder)
     chosen, _ = parts.descriptor(file)
@@ -112,22 +116,43 @@ def summary_table(result: dict[str, Any]) -> str:
 
 def _labels(parts: Parts, settings: ReplaySettings) -> dict[str, float]:
     """Return by structure id what counts: total energy of the cell in eV, or the property."""
+    key = _key(parts, settings)
+    found = read_labels(settings.path, settings.id_key, (key,))
+    return {id_: labels[key] for id_, labels in found.items() if key in labels}
+
+
+def _key(parts: Parts, settings: ReplaySettings) -> str:
+    """Return what the data set calls the numbers that the objective is about."""
     if isinstance(parts.problem, HullProblem):
-        key = settings.energy_key
-        if key is None:
+        if settings.energy_key is None:
             raise SpecError(
                 "engine.energy_key: is missing; the hull of a backtest needs the total energy of "
                 "each cell in eV"
             )
-    else:
-        key = settings.properties.get(parts.problem.name)
-        if key is None:
-            raise SpecError(
-                f"engine.properties: does not name {parts.problem.name!r}, the objective's "
-                f"property; it names: {', '.join(settings.properties) or 'none'}"
-            )
-    found = read_labels(settings.path, settings.id_key, (key,))
-    return {id_: labels[key] for id_, labels in found.items() if key in labels}
+        return settings.energy_key
+    if parts.problem.name not in settings.properties:
+        raise SpecError(
+            f"engine.properties: does not name {parts.problem.name!r}, the objective's "
+            f"property; it names: {', '.join(settings.properties) or 'none'}"
+        )
+    return settings.properties[parts.problem.name]
+
+
+def _columns(parts: Parts, settings: ReplaySettings) -> tuple[str, ...]:
+    """Return which columns of a table the campaign's one source learns from."""
+    if isinstance(parts.problem, HullProblem):
+        raise SpecError(
+            f"objective.kind: is 'hull'; {settings.path.name} is a table without structures, in "
+            "which only a property can be searched: kind property"
+        )
+    sources = [source_settings(each.source, each.settings) for each in parts.spec.candidates]
+    match sources:
+        case [DatasetSettings(path=path, features=columns)] if Path(path) == settings.path:
+            return columns
+    raise SpecError(
+        f"candidates: must be the one source `dataset` over {settings.path.name}, the table that "
+        "the engine answers from"
+    )
 
 
 def _journal(out: Path | None) -> Path | None:

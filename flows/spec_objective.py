@@ -64,7 +64,7 @@ class HullObjective(Section):
 
 
 class PropertyObjective(Section):
-    """Minimise or maximise one property."""
+    """Find the lowest or the highest values of one property."""
 
     kind: Literal["property"] = Field(description="one property at its best")
     property: str = Field(description="name of the property as the engine or data set gives it")
@@ -74,6 +74,18 @@ class PropertyObjective(Section):
     threshold: float | None = Field(
         default=None, description="a value this good counts as found, in the property's unit"
     )
+    best: int = Field(
+        default=1, ge=1, description="without a threshold: how many of the best are looked for"
+    )
+
+    @model_validator(mode="after")
+    def _either_is_asked_for(self) -> PropertyObjective:
+        if self.threshold is not None and self.best > 1:
+            raise ValueError(
+                f"found threshold {self.threshold:g} and best {self.best}; allowed: one of them, "
+                "a value that counts as found or how many of the best do"
+            )
+        return self
 
 
 Objective = Annotated[HullObjective | PropertyObjective, Field(discriminator="kind")]

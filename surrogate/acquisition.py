@@ -1,7 +1,7 @@
 """How much each candidate is worth a calculation now.
 
 A campaign looks for phases on the convex hull of formation energies, or for
-values of a property beyond the best known or a threshold. Each acquisition is a
+values of a property: beyond a threshold, or the best of the pool. Each acquisition is a
 function of the belief about a shortlist; higher scores are better. A further
 one is a line in the table, or an entry point of the group
 ``leadline.acquisitions`` that names an :class:`Acquisition`.
@@ -10,7 +10,7 @@ one is a line in the table, or an entry point of the group
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Literal
@@ -53,22 +53,44 @@ class HullGoal:
 
 @dataclass(frozen=True)
 class PropertyGoal:
-    """Find values below (sign = 1) or above (sign = -1) a level.
+    """Find values below (sign = 1) or above (sign = -1) a level, or the best of all.
 
     Parameters
     ----------
     level
-        The threshold asked for; without one, the best known value.
+        The threshold asked for; without one, the best known value, or where more than
+        one is looked for, the value that the last of them is expected to have.
     sign
         1 to minimise, -1 to maximise.
+    best
+        How many of the best are looked for; None for all beyond the level.
+    rivals
+        Known values, float64[m], which candidates have to beat to be among the best.
     """
 
     level: float
     sign: Literal[1, -1]
+    best: int | None = None
+    rivals: Floats = field(default_factory=lambda: np.empty(0))
 
     def gain(self, values: Floats) -> Floats:
         """Return how far values are beyond the level, in their unit and shape."""
         return self.sign * (self.level - values)
+
+    def finds(self, samples: Floats) -> NDArray[np.bool_]:
+        """Tell which values of each joint sample, float64[s, n], are finds, bool[s, n].
+
+        Where the best are looked for, each sample has its own: those that no more than
+        the number asked for, among itself and the known, are as good as.
+        """
+        if self.best is None:
+            return np.asarray(self.gain(samples) > 0)
+        signed, rivals = self.sign * samples, np.sort(self.sign * self.rivals)[: self.best]
+        every = np.hstack([np.broadcast_to(rivals, (len(signed), len(rivals))), signed])
+        if every.shape[1] <= self.best:
+            return np.ones(signed.shape, dtype=bool)
+        last = np.partition(every, self.best - 1, axis=1)[:, self.best - 1]
+        return np.asarray(signed <= last[:, None])
 
 
 @dataclass(frozen=True)
@@ -128,21 +150,27 @@ class Acquisition:
 def sampled_finds(context: Context) -> NDArray[np.bool_]:
     """Tell which of the shortlist each joint sample makes a find, bool[s, n].
 
-    For a hull by :func:`stable_in_samples`; for a property, what is beyond the level.
+    For a hull by :func:`stable_in_samples`; for a property, what is beyond the level, or
+    among the best.
     """
     goal, samples = context.goal, context.posterior.samples
     if isinstance(goal, HullGoal):
         return stable_in_samples(goal.hull, goal.fractions, samples, goal.tolerance)
-    return np.asarray(goal.gain(samples) > 0)
+    return goal.finds(samples)
 
 
 def stable_probability(context: Context, X: NDArray[np.float32]) -> Floats:
-    """Probability to be within tolerance of the final hull, by joint posterior hulls.
-
-    The sum over a batch is the expected number of its finds. Candidates with the
-    same share of samples are ordered by their probability against the known hull.
-    """
+    """Probability to be within tolerance of the final hull, by joint posterior hulls."""
     _hull_goal(context)
+    return find_probability(context, X)
+
+
+def find_probability(context: Context, X: NDArray[np.float32]) -> Floats:
+    """Probability to be a find, by joint samples.
+
+    The sum over a batch is the expected number of its finds. Candidates with the same
+    share of samples are ordered by their probability against the level that counts now.
+    """
     order = 1.0 / (1.0 - log_ndtr(context.gain / _positive(context.posterior.sd)))
     probability = sampled_finds(context).mean(axis=0)
     return np.asarray(probability + order / (2 * len(context.posterior.samples)))
@@ -198,9 +226,10 @@ def random(context: Context, X: NDArray[np.float32]) -> Floats:
 
 
 def auto(context: Context, X: NDArray[np.float32]) -> Floats:
-    """Joint stability for a hull, log expected improvement for a property."""
-    hull = isinstance(context.goal, HullGoal)
-    return stable_probability(context, X) if hull else log_expected_improvement(context, X)
+    """Probability to be a find for a hull or several of the best, else log improvement."""
+    goal = context.goal
+    several = isinstance(goal, HullGoal) or (goal.best is not None and goal.best > 1)
+    return find_probability(context, X) if several else log_expected_improvement(context, X)
 
 
 _HULL: frozenset[Goal] = frozenset({"hull"})
@@ -214,6 +243,7 @@ ACQUISITIONS: dict[str, Acquisition] = {
         Acquisition("stable-probability", stable_probability, _HULL, joint=True),
         Acquisition("hull-improvement", hull_improvement, _HULL),
         Acquisition("lower-confidence-bound", lower_confidence_bound, _HULL),
+        Acquisition("find-probability", find_probability, _PROPERTY, joint=True),
         Acquisition("log-expected-improvement", log_expected_improvement, _PROPERTY),
         Acquisition("upper-confidence-bound", upper_confidence_bound, _PROPERTY),
         Acquisition("greedy", greedy, _BOTH),

@@ -60,8 +60,8 @@ class Why:
         Predicted mean over the known hull in eV/atom; negative is below. None for a
         property.
     stable_probability
-        Probability to be within tolerance of the final hull; for a property with a
-        threshold, to be beyond it.
+        Probability to be within tolerance of the final hull; for a property, to be beyond
+        its threshold or else among the best.
     expected_cost
         Seconds that the calculation is expected to take, where it is known.
     neighbours
@@ -98,16 +98,15 @@ def hull_words(share: PickShare, formula: str, above: float, sd: float, stable: 
 
 
 def property_words(
-    share: PickShare, formula: str, name: str, mean: float, sd: float, beyond: float, level: str
+    share: PickShare, formula: str, name: str, mean: float, sd: float, probability: float, find: str
 ) -> str:
     """Return the sentence for a search of a property, in its unit.
 
-    ``beyond`` is the probability to be better than ``level``: the threshold, or the
-    best known.
+    ``probability`` is that of being what ``find`` says, e.g. ``better than the threshold``.
     """
     return (
-        f"{formula} is predicted to have {name} = {mean:.4g} ± {sd:.2g}, better than {level} with "
-        f"probability {beyond:.2f}; picked because {REASONS[share]}."
+        f"{formula} is predicted to have {name} = {mean:.4g} ± {sd:.2g}, {find} with "
+        f"probability {probability:.2f}; picked because {REASONS[share]}."
     )
 
 

@@ -15,7 +15,7 @@ from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
 
 @dataclass(frozen=True)
 class Find:
-    """A phase within tolerance of the hull, or a candidate past the threshold."""
+    """A phase within tolerance of the hull, or a candidate past the threshold or among the best."""
 
     answer: Answer
     value: float

@@ -65,12 +65,15 @@ class PropertyProblem:
         ``minimise`` or ``maximise``.
     threshold
         A value this good counts as found, in the property's unit; None where the
-        best alone is looked for.
+        best are looked for.
+    best
+        How many of the best are looked for, without a threshold.
     """
 
     name: str
     direction: Literal["minimise", "maximise"] = "minimise"
     threshold: float | None = None
+    best: int = 1
     kind: Literal["property"] = "property"
 
     @property
@@ -78,16 +81,51 @@ class PropertyProblem:
         """1 to minimise, -1 to maximise."""
         return 1 if self.direction == "minimise" else -1
 
-    def goal(self, known: Floats) -> PropertyGoal:
-        """Return the goal: beyond the threshold, or without one beyond the best known."""
-        best = float(self.sign * np.min(self.sign * known))
-        return PropertyGoal(best if self.threshold is None else self.threshold, self.sign)
+    @property
+    def words(self) -> str:
+        """What is looked for, as a person would say it."""
+        if self.threshold is not None:
+            return f"{self.direction} {self.name} to {self.threshold:g} or better"
+        if self.best == 1:
+            return f"{self.direction} {self.name}"
+        return f"find the {self.best} candidates of {self.extreme} {self.name}"
+
+    @property
+    def extreme(self) -> Literal["lowest", "highest"]:
+        """Which values are good."""
+        return "lowest" if self.direction == "minimise" else "highest"
+
+    @property
+    def find_words(self) -> str:
+        """What a find is, after "predicted to be"."""
+        if self.threshold is not None:
+            return "better than the threshold"
+        return "the best of all" if self.best == 1 else f"among the best {self.best}"
+
+    def goal(self, known: Floats, expected: Floats) -> PropertyGoal:
+        """Return the goal: beyond the threshold, or without one among the best.
+
+        Parameters
+        ----------
+        known
+            Values that are known, float64[m].
+        expected
+            Means of the candidates that are not, float64[n].
+        """
+        if self.threshold is not None:
+            return PropertyGoal(self.threshold, self.sign)
+        several = known if self.best == 1 else np.concatenate([known, expected])
+        return PropertyGoal(self._last(several), self.sign, self.best, known)
 
     def finds(self, values: Floats) -> NDArray[np.bool_]:
         """Tell which values, bool[n], are as good as the threshold, or without one the best."""
-        signed = self.sign * values
-        level = signed.min() if self.threshold is None else self.sign * self.threshold
-        return np.asarray(signed <= level)
+        level = self._last(values) if self.threshold is None else self.threshold
+        return np.asarray(self.sign * values <= self.sign * level)
+
+    def _last(self, values: Floats) -> float:
+        """Return the value of the last of the best; ties are all as good."""
+        signed = np.sort(self.sign * values)
+        return float(self.sign * signed[min(self.best, len(signed)) - 1])
 
 
 Problem = HullProblem | PropertyProblem

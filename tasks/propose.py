@@ -68,7 +68,7 @@ class Outlook:
         Of the mean over the known hull, float64[n], in eV/atom; None for a property.
     probability
         To be a find, float64[n], in the shortlist, and zero beyond it: joint stability
-        for a hull; for a property, to be beyond the threshold or else the best known.
+        for a hull; for a property, to be beyond the threshold or else among the best.
     missed
         What is expected of all that is not known.
     """

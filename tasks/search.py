@@ -158,22 +158,31 @@ class PropertySearch(Search):
 
     problem: PropertyProblem
 
+    @cached_property
+    def aim(self) -> PropertyGoal:
+        """What counts, the same for each shortlist."""
+        training = self.learned.training
+        expected = np.delete(self.learned.mean, training.pool_index)
+        return self.problem.goal(training.labels, expected)
+
     def goal(self, rows: Rows) -> PropertyGoal:
         """Return the goal, the same for each shortlist."""
-        return self.problem.goal(self.learned.training.labels)
+        return self.aim
 
     def gain(self, rows: Rows) -> Floats:
         """Return how far candidates are predicted beyond the level, in the property's unit."""
-        return self.goal(rows).gain(self.learned.mean[rows])
+        return self.aim.gain(self.learned.mean[rows])
 
     def find_probability(self, context: Context, finds: Finds, stretch: Floats) -> Floats:
-        """Return the probability to be beyond the threshold, or else the best known."""
+        """Return the probability to be beyond the threshold, or else among the best."""
+        if self.aim.best is not None:
+            return np.asarray(finds.mean(axis=0))
         z = context.gain / np.maximum(context.posterior.sd, 1e-12)
         return np.asarray(ndtr(z / stretch[:, None]).mean(axis=0))
 
     def known_finds(self) -> Floats:
-        """Return one for each labelled row that is as good as the threshold."""
-        return self.problem.finds(self.learned.training.y).astype(np.float64)
+        """Return one for each labelled row that is as good as the level that counts."""
+        return (self.aim.gain(self.learned.training.y) >= 0).astype(np.float64)
 
     def above_hull(self, energies: Floats) -> None:
         """Return None: a property has no hull."""
@@ -188,7 +197,7 @@ class PropertySearch(Search):
             float(self.learned.mean[row]),
             float(self.learned.sd[row]),
             probability,
-            "the best known" if self.problem.threshold is None else "the threshold",
+            self.problem.find_words,
         )
         return self.reasons(row, choice, probability, words)
 

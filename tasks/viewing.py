@@ -80,7 +80,12 @@ def problem_of(objective: Mapping[str, Any]) -> Problem:
     """Return what a stored spec looks for."""
     if objective["kind"] == "hull":
         return HullProblem(float(objective["tolerance"]))
-    return PropertyProblem(objective["property"], objective["direction"], objective["threshold"])
+    return PropertyProblem(
+        objective["property"],
+        objective["direction"],
+        objective["threshold"],
+        objective.get("best", 1),  # records of before it could be asked for hold none
+    )
 
 
 @dataclass
@@ -194,14 +199,14 @@ class CampaignReader:
                 f"find every phase within {problem.tolerance * 1e3:g} meV/atom of the convex hull",
                 tolerance=problem.tolerance,
             )
-        reach = "" if problem.threshold is None else f" to {problem.threshold:g} or better"
         return Objective(
             "property",
-            f"{problem.direction} {problem.name}{reach}",
+            problem.words,
             quantity=problem.name,
             unit="",
             direction=problem.direction,
             threshold=problem.threshold,
+            best=problem.best,
         )
 
     def _built(self) -> Mapping[str, Any]:

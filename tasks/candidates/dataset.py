@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from pymatgen.core import Structure
 
 from leadline.surrogate.candidate import Candidate, Geometry
+from leadline.tasks.candidates.feature_table import is_table
 from leadline.tasks.candidates.readers import Unreadable, file_format, read_frames
 from leadline.tasks.candidates.source import Drops, Source, SourceSettings, make_candidate
 from leadline.tasks.errors import CandidateError
@@ -21,15 +22,42 @@ from leadline.tasks.settings import validated
 class DatasetSettings(SourceSettings):
     """Settings of ``dataset``."""
 
-    path: str = Field(description="extended XYZ with labels in its info keys, compressed or not")
+    path: str = Field(
+        description="extended XYZ with labels in its info keys, or for backtests a table in CSV; "
+        "compressed or not"
+    )
     id_key: str = Field(default="id", description="info key that names a row")
     labels: tuple[str, ...] = Field(
         default=(), description="info keys that must hold a finite number; other rows are dropped"
     )
-    geometry: Geometry = Field(
+    geometry: Geometry | None = Field(
+        default=None,
         description="ideal: made without a calculation; relaxed: by one, so that volume and "
-        "displacements must not be shown to the model"
+        "displacements must not be shown to the model; must be given for structures",
     )
+    features: tuple[str, ...] = Field(
+        default=(), description="columns of a table to learn from; by default all but the property"
+    )
+
+    @model_validator(mode="after")
+    def _says_what_it_holds(self) -> DatasetSettings:
+        table = is_table(Path(self.path))
+        if table and (self.geometry or self.labels):
+            raise ValueError(
+                f"{Path(self.path).name} is a table without structures; geometry and labels are "
+                "for structures: leave them out"
+            )
+        if not table and self.features:
+            raise ValueError(
+                f"features names columns of a table, and {Path(self.path).name} is no .csv; "
+                "the features of structures are chosen by surrogate.descriptor"
+            )
+        if not table and self.geometry is None:
+            raise ValueError(
+                "geometry is missing; allowed: ideal (made without a calculation) or relaxed "
+                "(by one, so that volume and displacements are not shown to the model)"
+            )
+        return self
 
 
 class DatasetSource(Source):
@@ -48,6 +76,7 @@ class DatasetSource(Source):
     @property
     def geometry(self) -> Geometry:
         """What the settings declare."""
+        assert self.settings.geometry is not None  # structures alone come this far
         return self.settings.geometry
 
     def generate(self, rng: np.random.Generator) -> Iterator[Candidate]:
@@ -110,6 +139,11 @@ def data_file(path: Path) -> Path:
     """Return ``path`` if it can be a data set, or raise CandidateError."""
     if not path.is_file():
         raise CandidateError(f"candidates.dataset.path: {path} is no file")
+    if is_table(path):
+        raise CandidateError(
+            f"candidates.dataset.path: {path.name} is a table and holds no structures to "
+            "calculate; `leadline backtest` alone can search it"
+        )
     if file_format(path) != "extxyz":
         raise CandidateError(
             f"candidates.dataset.path: {path.name} is no extended XYZ; "

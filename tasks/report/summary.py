@@ -51,7 +51,8 @@ def finds_detail(view: CampaignView) -> str:
             return "on the hull" if on_hull == 1 else "all on the hull"
         return f"{on_hull} on the hull, the rest within {tolerance(objective.tolerance)} of it"
     if objective.threshold is None:
-        return f"best {objective.quantity}"
+        several = "" if objective.best == 1 else f"the {objective.best} "
+        return f"{several}best {objective.quantity}"
     side = "at most" if objective.direction == "minimise" else "at least"
     return f"{objective.quantity} {side} {objective.with_unit(fixed(objective.threshold))}"
 

@@ -30,7 +30,7 @@ class Objective:
     ----------
     kind
         ``hull``: phases within a tolerance of the convex hull. ``property``:
-        candidates on the good side of a threshold, or simply the best.
+        candidates on the good side of a threshold, or the best.
     words
         The objective as a person would say it.
     quantity, unit
@@ -42,6 +42,8 @@ class Objective:
         Which way is better, for a property.
     threshold
         Value that a find must reach, in ``unit``; None without one.
+    best
+        How many of the best are looked for, without a threshold.
     """
 
     kind: Literal["hull", "property"]
@@ -51,6 +53,7 @@ class Objective:
     tolerance: float = 0.0
     direction: Literal["minimise", "maximise"] = "minimise"
     threshold: float | None = None
+    best: int = 1
 
     def in_unit(self, words: str) -> str:
         """Return words with the unit after them in brackets, where there is one."""
@@ -63,7 +66,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Phase:
-    """One find: a phase within tolerance of the hull, or a candidate past the threshold.
+    """One find: a phase near the hull, or a candidate past the threshold or of the best.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ N = 12
 CASES = [
     pytest.param(rule, goal, id=f"{rule.name}-{goal}")
     for rule in ACQUISITIONS.values()
-    for goal in sorted(rule.goals)
+    for goal in sorted(rule.goals | ({"best"} if "property" in rule.goals else set()))
 ]
 DRAWN = [case for case in CASES if case.values[0].name not in ("random", "uncertainty")]  # type: ignore[union-attr]
 X = np.random.default_rng(5).normal(size=(N, 3)).astype(np.float32)
@@ -37,8 +37,12 @@ def context(goal: str, lowered: int | None = None) -> Context:
         mean[lowered] -= 0.5
     posterior = Posterior.draw(mean, root @ root.T, 1e-6, samples=64, rng=rng)
     hull = Hull.from_energies(np.vstack([np.eye(3), [[0.3, 0.3, 0.4]]]), [0.0, 0.0, 0.0, -0.02])
-    aim = HullGoal(hull, fractions, 0.001) if goal == "hull" else PropertyGoal(0.0, 1)
-    return Context(posterior, aim, rng.random(N))
+    goals: dict[str, HullGoal | PropertyGoal] = {
+        "hull": HullGoal(hull, fractions, 0.001),
+        "property": PropertyGoal(0.0, 1),
+        "best": PropertyGoal(0.0, 1, best=4, rivals=np.array([-0.1, 0.05, 0.3])),
+    }
+    return Context(posterior, goals[goal], rng.random(N))
 
 
 def reordered(old: Context, order: np.ndarray) -> Context:

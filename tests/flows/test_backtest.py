@@ -11,8 +11,9 @@ from leadline.flows.backtest import BacktestPlan, run_backtest, target_rows
 from leadline.flows.backtest_data import BacktestData, backtest_data
 from leadline.flows.backtest_oracle import Oracle
 from leadline.flows.backtest_summary import picks_until, summary
+from leadline.flows.backtesting import backtest_file
 from leadline.surrogate.pool import Pool
-from leadline.tasks.errors import CandidateError, OracleError
+from leadline.tasks.errors import CandidateError, LeadlineError, OracleError, SpecError
 from leadline.tasks.problem import HullProblem, PropertyProblem
 from leadline.tasks.propose import ProposeSettings
 
@@ -156,3 +157,65 @@ def test_counts_are_medians_with_the_unfinished_as_infinite() -> None:
     assert numbers["acceleration"] == pytest.approx(2 * 100 / 5 / 8)
     assert numbers["interval"] == [6, 9]
     np.testing.assert_array_equal(picks_until([[1, 2], [4]], 2, 1.0), [2, np.inf])
+
+
+@pytest.fixture
+def table_file(tmp_path: Path) -> Path:
+    """A campaign file over a table of forty runs, whose yield is best in the middle."""
+    x = np.linspace(0, 1, 40)
+    rows = [f"{each:.4f},{1 - each:.4f},{1 - (each - 0.5) ** 2:.6f}" for each in x]
+    (tmp_path / "runs.csv").write_text("\n".join(["flow,heat,yield", *rows, rows[0]]))
+    file = tmp_path / "table.yaml"
+    file.write_text(
+        """\
+leadline: 1
+name: table
+objective: {kind: property, property: yield, direction: maximise, best: 4}
+candidates: [{source: dataset, path: runs.csv}]
+engine: {name: replay, path: runs.csv, properties: {yield: yield}}
+acquisition: {batch: 1}
+start: {random: 5}
+stop: {calculations: 20}
+"""
+    )
+    return file
+
+
+def test_a_table_without_structures_is_searched(table_file: Path) -> None:
+    said = backtest_file(table_file, (), 2, table_file.with_suffix(".json"))
+    assert "4 targets: the 4 candidates of highest yield" in said
+    result = json.loads(table_file.with_suffix(".json").read_text())
+    assert set(result["targets"]["ids"]) == {"line 20", "line 21", "line 22", "line 23"}
+    numbers = result["summary"]
+    assert numbers["auto"]["all"] < 15
+    assert numbers["auto"]["recall"] == 1.0 > numbers["random"]["recall"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("candidates.0.geometry=ideal", "a table without structures"),
+        ("candidates.0.features=[flow, heats]", "has no column 'heats'"),
+        ("candidates.0.path=other.csv", "must be the one source `dataset` over runs.csv"),
+        ("engine.properties={yields: yield}", "does not name 'yield'"),
+        ("engine.properties={yield: yields}", "has no column 'yields'"),
+        ("objective={kind: hull}", "only a property can be searched"),
+        ("objective.threshold=0.9", "threshold 0.9 and best 4; allowed: one of them"),
+        ("objective.best=0", "objective.best"),
+    ],
+)
+def test_a_table_that_cannot_be_searched_so_is_refused(
+    table_file: Path, change: str, words: str
+) -> None:
+    changes = [change, "engine.energy_key=yield"] if "hull" in change else [change]
+    with pytest.raises(LeadlineError, match=words):
+        backtest_file(table_file, changes, 1, None)
+
+
+def test_features_are_for_tables_and_geometry_for_structures(table_file: Path) -> None:
+    for settings, words in (
+        ("{source: dataset, path: a.extxyz, geometry: ideal, features: [b]}", "is no .csv"),
+        ("{source: dataset, path: a.extxyz}", "geometry is missing; allowed: ideal"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            backtest_file(table_file, [f"candidates=[{settings}]"], 1, None)

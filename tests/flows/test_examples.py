@@ -104,3 +104,12 @@ def test_the_backtest_of_orderings_runs_in_small(
 def test_the_backtest_of_perovskites_runs_in_small(leadline: Leadline, tmp_path: Path) -> None:
     result = backtested(leadline, "backtest-perov5.yaml", 20, tmp_path, seeds=1)
     assert len(result["targets"]["ids"]) == 41
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (DATA / "liang2021").is_dir(), reason="LEADLINE_DATA names no folder with liang2021"
+)
+def test_the_backtest_of_a_table_runs_in_small(leadline: Leadline, tmp_path: Path) -> None:
+    result = backtested(leadline, "backtest-table.yaml", 20, tmp_path, seeds=1)
+    assert len(result["targets"]["ids"]) == 30

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -128,6 +131,49 @@ def test_auto_looks_for_stability_or_improvement_by_the_goal() -> None:
         ACQUISITIONS["auto"](best, NO_FEATURES[:2]),
         ACQUISITIONS["log-expected-improvement"](best, NO_FEATURES[:2]),
     )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("best", [1, 3, 6])
+def test_the_best_of_a_sample_are_those_that_a_sorted_list_begins_with(
+    best: int, sign: Literal[1, -1]
+) -> None:
+    rng = np.random.default_rng(1)
+    rivals, samples = rng.normal(size=4), rng.normal(size=(50, 7))
+    finds = PropertyGoal(0.0, sign, best, rivals).finds(samples)
+    for sample, found in zip(samples, finds, strict=True):
+        order = sorted([*rivals, *sample], key=lambda value: sign * value)
+        assert set(sample[found]) == set(order[:best]) & set(sample)
+
+
+def test_all_are_among_the_best_where_no_more_are_there_than_asked_for() -> None:
+    goal = PropertyGoal(0.0, 1, 20, np.zeros(3))
+    samples = 1.0 + np.arange(36).reshape(2, 18)
+    assert goal.finds(samples[:, :17]).all()
+    assert goal.finds(samples).sum(axis=1).tolist() == [17, 17]
+
+
+def test_a_find_is_less_likely_where_many_may_be_as_good() -> None:
+    """Two alike in themselves; the first stands or falls with most of the others."""
+    mean, together = np.zeros(9), np.full((9, 9), 0.99)
+    together[0] = together[:, 0] = 0.0
+    np.fill_diagonal(together, 1.0)
+    posterior = Posterior.draw(mean, together, 0.0, samples=4000, rng=np.random.default_rng(0))
+    context = Context(posterior, PropertyGoal(0.0, 1, 1, np.array([1.0])), np.zeros(9))
+    scores = ACQUISITIONS["find-probability"](context, np.zeros((9, 1), dtype=np.float32))
+    assert scores[0] == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_allclose(scores[1:], 0.5 / 8, atol=0.03)
+
+
+def test_auto_looks_for_several_of_the_best_by_their_probability() -> None:
+    one = property_context(np.array([1.0, 2.0]), np.array([0.1, 0.5]), 1.5)
+    drawn = replace(one.posterior, samples=np.array([[1.0, 2.0], [1.0, 0.5]]))
+    for best, same in ((1, "log-expected-improvement"), (2, "find-probability")):
+        context = replace(one, posterior=drawn, goal=PropertyGoal(1.5, 1, best, np.array([1.2])))
+        np.testing.assert_array_equal(
+            ACQUISITIONS["auto"](context, NO_FEATURES[:2]),
+            ACQUISITIONS[same](context, NO_FEATURES[:2]),
+        )
 
 
 def test_an_unknown_acquisition_is_refused_with_those_that_there_are() -> None:

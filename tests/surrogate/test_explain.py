@@ -36,7 +36,9 @@ def test_sentences_say_the_numbers_and_the_reason() -> None:
         "picked because it is the most promising of those left."
     )
     assert "above the known hull" in hull_words("random", "CuAu", 0.03, 0.01, 0.0)
-    assert property_words("uncertainty", "SrTiO3", "gap", 3.21, 0.4, 0.25, "the threshold") == (
+    assert property_words(
+        "uncertainty", "SrTiO3", "gap", 3.21, 0.4, 0.25, "better than the threshold"
+    ) == (
         "SrTiO3 is predicted to have gap = 3.21 ± 0.4, better than the threshold with probability "
         "0.25; picked because the model knows least here."
     )

@@ -168,9 +168,19 @@ def test_a_maximised_property_is_a_minimised_one_turned_over() -> None:
     assert picks[0] == picks[1]
 
 
-def test_without_a_threshold_the_best_alone_is_a_find() -> None:
-    assert PropertyProblem("gap", "maximise").finds(np.array([1.0, 3.0, 2.0])).tolist() == [
-        False,
-        True,
-        False,
-    ]
+def test_without_a_threshold_the_best_are_finds() -> None:
+    values = np.array([1.0, 3.0, 2.0, 2.0])
+    for best, found in ((1, [False, True, False, False]), (2, [False, True, True, True])):
+        problem = PropertyProblem("gap", "maximise", best=best)
+        assert problem.finds(values).tolist() == found
+    assert PropertyProblem("gap", "maximise", best=9).finds(values).all()
+
+
+def test_of_several_best_as_many_are_expected_as_are_looked_for() -> None:
+    pool, y = ternary()
+    learned = learn(pool, Training(np.array(KNOWN), y[KNOWN]))
+    outlook = pool_outlook(learned, pool, PropertyProblem("gap", best=8), FEW, rng())
+    assert outlook.probability.sum() == pytest.approx(8, abs=1.0)
+    assert outlook.missed.expected == pytest.approx(8 - outlook.probability[KNOWN].sum(), abs=1.0)
+    picks = propose(learned, pool, PropertyProblem("gap", best=8), FEW, 3, rng())
+    assert "among the best 8 with probability" in picks[0].why.words

@@ -103,7 +103,7 @@ def test_a_file_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_geometry_must_be_declared() -> None:
-    with pytest.raises(SpecError, match="geometry: this key is needed"):
+    with pytest.raises(SpecError, match="geometry is missing; allowed: ideal"):
         DatasetSource({"path": SAMPLE.name}, SAMPLE.parent)
 
 
