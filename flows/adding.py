@@ -73,7 +73,7 @@ def _promise(loop: Loop, row: int) -> float:
     if outlook is None:
         return float(row)
     if isinstance(problem, PropertyProblem):
-        return float(problem.sign * outlook.mean[row])
+        return float(problem.aim.distance(outlook.mean[row]))
     return float(
         outlook.mean[row] if outlook.energy_above_hull is None else (outlook.energy_above_hull[row])
     )

@@ -138,11 +138,7 @@ def criterion(problem: Problem) -> str:
             f"energy_above_hull <= {problem.tolerance:g} eV/atom over the hull of the data set, "
             "elements not counted"
         )
-    if problem.threshold is None:
-        several = "" if problem.best == 1 else f"{problem.best} candidates of "
-        return f"the {several}{problem.extreme} {problem.name}"
-    sign = "<=" if problem.direction == "minimise" else ">="
-    return f"{problem.name} {sign} {problem.threshold:g}"
+    return problem.criterion
 
 
 def run_policy(oracle: Oracle, plan: BacktestPlan) -> list[list[int]]:

@@ -83,9 +83,11 @@ def why_nothing(assessment: Assessment, book: Notebook, problem: Problem) -> str
     if not known:
         return "no calculation of a candidate has an answer that can be judged"
     if isinstance(problem, PropertyProblem):
-        best = min(known, key=lambda each: problem.sign * values[each.structure])
-        asked = f"{problem.name} of {problem.threshold:g} or better counts as found"
-        return f"a {asked}, and the best, {best.formula}, has {values[best.structure]:.6g}"
+        best = min(known, key=lambda each: problem.aim.distance(values[each.structure]))
+        return (
+            f"what counts as found is {problem.criterion}, and the best, {best.formula}, has "
+            f"{values[best.structure]:.6g}"
+        )
     lowest = min(known, key=lambda each: above[each.structure])
     unbound = all(values[each.structure] >= 0 for each in known)
     sign = "no candidate that was computed has a negative formation energy; " if unbound else ""

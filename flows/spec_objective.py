@@ -63,27 +63,56 @@ class HullObjective(Section):
         return self
 
 
+EXCLUDED = {
+    "window": ("threshold", "best", "target", "direction maximise"),
+    "target": ("threshold", "direction maximise"),
+    "threshold": ("best",),
+}
+"""Keys of a property's objective, and those that ask for something else beside them."""
+OTHERWISE = "a direction and how many of the best are looked for (best, 1 by default)"
+
+
 class PropertyObjective(Section):
-    """Find the lowest or the highest values of one property."""
+    """Find the lowest or the highest values of one property, or those near a value."""
 
     kind: Literal["property"] = Field(description="one property at its best")
     property: str = Field(description="name of the property as the engine or data set gives it")
     direction: Literal["minimise", "maximise"] = Field(
-        default="minimise", description="which way is better"
+        default="minimise", description="which way is better, without target or window"
     )
     threshold: float | None = Field(
         default=None, description="a value this good counts as found, in the property's unit"
     )
     best: int = Field(
-        default=1, ge=1, description="without a threshold: how many of the best are looked for"
+        default=1,
+        ge=1,
+        description="without threshold or window: how many of the best are looked for",
+    )
+    target: float | None = Field(
+        default=None, description="in place of a direction: the value that the best come near"
+    )
+    window: tuple[float, float] | None = Field(
+        default=None, description="lowest and highest value that count as found, e.g. [1.5, 3]"
     )
 
     @model_validator(mode="after")
-    def _either_is_asked_for(self) -> PropertyObjective:
-        if self.threshold is not None and self.best > 1:
+    def _one_thing_is_asked_for(self) -> PropertyObjective:
+        asked = {
+            "threshold": self.threshold is not None,
+            "window": self.window is not None,
+            "best": self.best > 1,
+            "target": self.target is not None,
+            "direction maximise": self.direction == "maximise",
+        }
+        for one, others in EXCLUDED.items():
+            if asked[one] and (beside := [other for other in others if asked[other]]):
+                raise ValueError(
+                    f"found {one} and {beside[0]}; allowed: {one} alone, {beside[0]} alone, or "
+                    f"without them {OTHERWISE}"
+                )
+        if self.window is not None and not self.window[0] < self.window[1]:
             raise ValueError(
-                f"found threshold {self.threshold:g} and best {self.best}; allowed: one of them, "
-                "a value that counts as found or how many of the best do"
+                f"found window {list(self.window)}; allowed: the lower value first, e.g. [1.5, 3]"
             )
         return self
 

@@ -1,7 +1,7 @@
 """How much each candidate is worth a calculation now.
 
 A campaign looks for phases on the convex hull of formation energies, or for
-values of a property: beyond a threshold, or the best of the pool. Each acquisition is a
+values of a property: within a threshold, or the best of the pool. Each acquisition is a
 function of the belief about a shortlist; higher scores are better. A further
 one is a line in the table, or an entry point of the group
 ``leadline.acquisitions`` that names an :class:`Acquisition`.
@@ -19,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfcx, log_ndtr, ndtr
 
+from leadline.surrogate.aim import Aim
 from leadline.surrogate.errors import SurrogateError
 from leadline.surrogate.hull import Hull, stable_in_samples
 from leadline.surrogate.posterior import Posterior
 
 Floats = NDArray[np.float64]
 Goal = Literal["hull", "property"]
+CANCELLED = 1e-6
+"""Share of a tent's first term below which rounding decides what is left."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +53,54 @@ class HullGoal:
         """Energy of the known hull at each composition, float64[n], in eV/atom."""
         return self.hull.energy_at(self.fractions)
 
+    def gain(self, mean: Floats) -> Floats:
+        """Return how far energies are below the tolerated hull, float64[n], in eV/atom."""
+        return self.level + self.tolerance - mean
+
+    def finds(self, samples: Floats) -> NDArray[np.bool_]:
+        """Tell what each joint sample, float64[s, n], makes stable, bool[s, n]."""
+        return stable_in_samples(self.hull, self.fractions, samples, self.tolerance)
+
+    def probability(self, mean: Floats, sd: Floats) -> Floats:
+        """Return the probability of normal energies to be below the tolerated hull, float64[n]."""
+        return np.asarray(ndtr(self.gain(mean) / sd))
+
+    def log_improvement(self, mean: Floats, sd: Floats) -> Floats:
+        """Return the logarithm of the expected depth below the tolerated hull, float64[n]."""
+        return _log_expected(self.gain(mean), sd)
+
 
 @dataclass(frozen=True)
 class PropertyGoal:
-    """Find values below (sign = 1) or above (sign = -1) a level, or the best of all.
+    """Find values within a level, or the best of all.
 
     Parameters
     ----------
+    aim
+        Which values are good.
     level
-        The threshold asked for; without one, the best known value, or where more than
-        one is looked for, the value that the last of them is expected to have.
-    sign
-        1 to minimise, -1 to maximise.
+        Distance up to which they count: the one asked for; without one, that of the best
+        known, or where more than one is looked for, what the last of them is expected
+        to have.
     best
-        How many of the best are looked for; None for all beyond the level.
+        How many of the best are looked for; None for all within the level.
     rivals
         Known values, float64[m], which candidates have to beat to be among the best.
     """
 
+    aim: Aim
     level: float
-    sign: Literal[1, -1]
     best: int | None = None
     rivals: Floats = field(default_factory=lambda: np.empty(0))
 
+    @property
+    def several(self) -> bool:
+        """Whether more than one is looked for, none of them the better for being beyond it."""
+        return self.aim.target is not None if self.best is None else self.best > 1
+
     def gain(self, values: Floats) -> Floats:
-        """Return how far values are beyond the level, in their unit and shape."""
-        return self.sign * (self.level - values)
+        """Return how far values are within the level, in their unit and shape."""
+        return self.level - self.aim.distance(values)
 
     def finds(self, samples: Floats) -> NDArray[np.bool_]:
         """Tell which values of each joint sample, float64[s, n], are finds, bool[s, n].
@@ -85,12 +110,34 @@ class PropertyGoal:
         """
         if self.best is None:
             return np.asarray(self.gain(samples) > 0)
-        signed, rivals = self.sign * samples, np.sort(self.sign * self.rivals)[: self.best]
-        every = np.hstack([np.broadcast_to(rivals, (len(signed), len(rivals))), signed])
+        far, rivals = self.aim.distance(samples), np.sort(self.aim.distance(self.rivals))
+        rivals = rivals[: self.best]
+        every = np.hstack([np.broadcast_to(rivals, (len(far), len(rivals))), far])
         if every.shape[1] <= self.best:
-            return np.ones(signed.shape, dtype=bool)
+            return np.ones(far.shape, dtype=bool)
         last = np.partition(every, self.best - 1, axis=1)[:, self.best - 1]
-        return np.asarray(signed <= last[:, None])
+        return np.asarray(far <= last[:, None])
+
+    def probability(self, mean: Floats, sd: Floats) -> Floats:
+        """Return the probability of normal values to be within the level, float64[n]."""
+        return self.aim.probability(mean, sd, self.level)
+
+    def log_improvement(self, mean: Floats, sd: Floats) -> Floats:
+        """Return the logarithm of how far normal values are expected within the level.
+
+        About a target it is that of a tent: E[(y - a)+] - 2 E[(y - t)+] + E[(y - b)+] for
+        y beyond the target t, a and b at the level to its sides. Where that cancels, the
+        tent is so narrow that its area and the density of the target are all of it.
+        """
+        if self.aim.target is None:
+            return _log_expected(self.gain(mean), sd)
+        far, reach = self.aim.distance(mean), max(self.level, 1e-150)
+        # Seen from the mean's own side, so that the first of the three is the largest.
+        first, middle, last = (_log_expected(-far - at, sd) for at in (-reach, 0.0, reach))
+        left = 1.0 - 2.0 * np.exp(middle - first) + np.exp(last - first)
+        narrow = 2.0 * np.log(reach) - 0.5 * (far / sd) ** 2 - np.log(np.sqrt(2 * np.pi) * sd)
+        sound = left > CANCELLED
+        return np.where(sound, first + np.log(np.where(sound, left, 1.0)), narrow)
 
 
 @dataclass(frozen=True)
@@ -115,10 +162,13 @@ class Context:
 
     @property
     def gain(self) -> Floats:
-        """Expected distance beyond the level that counts, float64[n]; higher is better."""
-        if isinstance(self.goal, HullGoal):
-            return self.goal.level + self.goal.tolerance - self.posterior.mean
+        """Distance of the means within the level that counts, float64[n]; higher is better."""
         return self.goal.gain(self.posterior.mean)
+
+    @property
+    def sd(self) -> Floats:
+        """Standard deviation of the labels, float64[n], above zero."""
+        return np.maximum(self.posterior.sd, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -150,13 +200,10 @@ class Acquisition:
 def sampled_finds(context: Context) -> NDArray[np.bool_]:
     """Tell which of the shortlist each joint sample makes a find, bool[s, n].
 
-    For a hull by :func:`stable_in_samples`; for a property, what is beyond the level, or
-    among the best.
+    For a hull what is stable with it; for a property, what is within the level, or among
+    the best.
     """
-    goal, samples = context.goal, context.posterior.samples
-    if isinstance(goal, HullGoal):
-        return stable_in_samples(goal.hull, goal.fractions, samples, goal.tolerance)
-    return goal.finds(samples)
+    return context.goal.finds(context.posterior.samples)
 
 
 def stable_probability(context: Context, X: NDArray[np.float32]) -> Floats:
@@ -171,7 +218,7 @@ def find_probability(context: Context, X: NDArray[np.float32]) -> Floats:
     The sum over a batch is the expected number of its finds. Candidates with the same
     share of samples are ordered by their probability against the level that counts now.
     """
-    order = 1.0 / (1.0 - log_ndtr(context.gain / _positive(context.posterior.sd)))
+    order = 1.0 / (1.0 - log_ndtr(context.gain / context.sd))
     probability = sampled_finds(context).mean(axis=0)
     return np.asarray(probability + order / (2 * len(context.posterior.samples)))
 
@@ -182,22 +229,17 @@ def hull_improvement(context: Context, X: NDArray[np.float32]) -> Floats:
     With z = (H + tolerance - mean) / sd it is sd (z Phi(z) + phi(z)) (Jones et al.
     1998, the improvement measured from the known hull at the same composition).
     """
-    _hull_goal(context)
-    return expected_improvement(context.gain, context.posterior.sd)
+    goal = _hull_goal(context)
+    return np.exp(goal.log_improvement(context.posterior.mean, context.sd))
 
 
 def log_expected_improvement(context: Context, X: NDArray[np.float32]) -> Floats:
-    """Logarithm of the expected improvement beyond the level (Ament et al. 2023).
+    """Logarithm of the expected improvement within the level (Ament et al. 2023).
 
-    With z = sign (level - mean) / sd it is log(sd) + log(z Phi(z) + phi(z)),
-    stable far below the level where the improvement itself is zero in floating point.
+    With z = gain / sd it is log(sd) + log(z Phi(z) + phi(z)), stable far from the level
+    where the improvement itself is zero in floating point; about a target, of a tent.
     """
-    return _log_expected(context.gain, context.posterior.sd)
-
-
-def expected_improvement(gain: Floats, sd: Floats) -> Floats:
-    """Return E[max(g, 0)] for normal g of mean ``gain`` and deviation ``sd``, in their unit."""
-    return np.asarray(np.exp(_log_expected(gain, sd)))
+    return context.goal.log_improvement(context.posterior.mean, context.sd)
 
 
 def lower_confidence_bound(context: Context, X: NDArray[np.float32]) -> Floats:
@@ -206,12 +248,12 @@ def lower_confidence_bound(context: Context, X: NDArray[np.float32]) -> Floats:
 
 
 def upper_confidence_bound(context: Context, X: NDArray[np.float32]) -> Floats:
-    """Optimistic value beyond the level, in the direction asked for: gain + 2 sd."""
+    """Optimistic distance within the level: gain + 2 sd."""
     return context.gain + 2.0 * context.posterior.sd
 
 
 def greedy(context: Context, X: NDArray[np.float32]) -> Floats:
-    """Predicted mean beyond the level, with no regard to uncertainty."""
+    """Distance of the mean within the level, with no regard to uncertainty."""
     return context.gain
 
 
@@ -226,10 +268,14 @@ def random(context: Context, X: NDArray[np.float32]) -> Floats:
 
 
 def auto(context: Context, X: NDArray[np.float32]) -> Floats:
-    """Probability to be a find for a hull or several of the best, else log improvement."""
+    """Probability to be a find for a hull, a window or several of the best, else log improvement.
+
+    A threshold on one side is passed by improving on it; a window would be passed over.
+    """
     goal = context.goal
-    several = isinstance(goal, HullGoal) or (goal.best is not None and goal.best > 1)
-    return find_probability(context, X) if several else log_expected_improvement(context, X)
+    if isinstance(goal, HullGoal) or goal.several:
+        return find_probability(context, X)
+    return log_expected_improvement(context, X)
 
 
 _HULL: frozenset[Goal] = frozenset({"hull"})
@@ -285,12 +331,8 @@ def _hull_goal(context: Context) -> HullGoal:
     return context.goal
 
 
-def _positive(sd: Floats) -> Floats:
-    return np.maximum(sd, 1e-12)
-
-
 def _log_expected(gain: Floats, sd: Floats) -> Floats:
-    positive = _positive(sd)
+    positive = np.maximum(sd, 1e-12)
     return np.asarray(np.log(positive) + log_improvement(gain / positive))
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr
 
-from leadline.surrogate.acquisition import Context, HullGoal, expected_improvement
+from leadline.surrogate.acquisition import Context, HullGoal, PropertyGoal
 
 Floats = NDArray[np.float64]
+
+CERTAIN = 1.0 - 1e-15
+"""Largest probability whose logarithm of the other case is a number."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,28 @@ def kept(missed: Missed | None) -> dict[str, float | None]:
     }
 
 
+@dataclass(frozen=True)
+class Rest:
+    """What is believed of m candidates one by one.
+
+    Parameters
+    ----------
+    goal
+        What counts, for each of them.
+    mean, sd
+        Of their labels as the model states them, float64[m].
+    """
+
+    goal: HullGoal | PropertyGoal
+    mean: Floats
+    sd: Floats
+
+
 def missed(
     context: Context,
     finds: NDArray[np.bool_],
     probability: Floats,
-    gain: Floats,
-    sd: Floats,
+    rest: Rest,
     stretch: Floats,
 ) -> Missed:
     """Return what may be missed among a shortlist and the rest of the unknown candidates.
@@ -80,22 +98,22 @@ def missed(
         What :func:`~leadline.surrogate.acquisition.sampled_finds` says of it, bool[s, n].
     probability
         Of each of it to be a find, float64[n].
-    gain, sd
-        Of the rest, float64[m]: expected distance beyond the level that counts, and the
-        deviation of the label, as the model states it.
+    rest
+        What is believed of the others.
     stretch
         Of each sample, float64[s], as in :func:`~leadline.surrogate.spread.stretches`.
     """
-    z = gain / np.maximum(sd, 1e-12)
-    beyond = np.array([[ndtr(z / by).sum(), log_ndtr(-z / by).sum()] for by in stretch])
+    sd = np.maximum(rest.sd, 1e-12)
+    beyond = [rest.goal.probability(rest.mean, by * sd) for by in stretch]
+    none = np.exp([np.log1p(-np.minimum(each, CERTAIN)).sum() for each in beyond])
     improvements = [
-        expected_improvement(context.gain, context.posterior.sd),
-        expected_improvement(gain, sd),
+        context.goal.log_improvement(context.posterior.mean, context.sd),
+        rest.goal.log_improvement(rest.mean, sd),
     ]
     return Missed(
-        expected=float(probability.sum() + beyond[:, 0].mean()),
-        none=float((~finds.any(axis=1) * np.exp(beyond[:, 1])).mean()),
-        largest_improvement=float(np.max(np.concatenate(improvements), initial=0.0)),
+        expected=float(probability.sum() + np.mean([each.sum() for each in beyond])),
+        none=float((~finds.any(axis=1) * none).mean()),
+        largest_improvement=float(np.exp(np.max(np.concatenate(improvements), initial=-np.inf))),
         agreement=_agreement(context),
     )
 

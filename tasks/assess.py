@@ -145,5 +145,5 @@ def _assess_property(answers: Answers, problem: PropertyProblem) -> Assessment:
         if reached
     ]
     return Assessment(
-        values=values, finds=tuple(sorted(finds, key=lambda find: problem.sign * find.value))
+        values=values, finds=tuple(sorted(finds, key=lambda find: problem.aim.distance(find.value)))
     )

@@ -88,23 +88,23 @@ class PropertyMeaning:
 
     def __init__(self, problem: PropertyProblem) -> None:
         self._problem = problem
-        self._best = math.inf
+        self._best: float | None = None
 
     def learn(self, assessment: Assessment, answers: Answers) -> None:
         """Take what was assessed for what is known."""
-        signed = [self._problem.sign * each for each in assessment.values.values()]
-        self._best = min(signed, default=math.inf)
+        values = assessment.values.values()
+        self._best = min(values, key=self._problem.aim.distance, default=None)
 
     def of(self, answer: Answer) -> str:
         """Return the value of an answer and what it means; it is known from then on."""
-        name, sign = self._problem.name, self._problem.sign
+        name, far = self._problem.name, self._problem.aim.distance
         if name not in answer.properties:
             return f"no {name}"
         value = answer.properties[name]
-        if sign * value < self._best:
-            self._best = sign * value
+        if self._best is None or far(value) < far(self._best):
+            self._best = value
             return f"{name} {value:.6g}, the best so far"
-        return f"{name} {value:.6g}; the best stays {sign * self._best:.6g}"
+        return f"{name} {value:.6g}; the best stays {self._best:.6g}"
 
 
 def meaning(problem: Problem, elements: Sequence[str]) -> Meaning:

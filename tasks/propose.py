@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from leadline.surrogate.acquisition import acquisition, sampled_finds
 from leadline.surrogate.batch import Shares, choose
 from leadline.surrogate.explain import Why, without_model
-from leadline.surrogate.missed import Missed, missed
+from leadline.surrogate.missed import Missed, Rest, missed
 from leadline.surrogate.pool import Pool
 from leadline.surrogate.spread import AS_STATED, stretches
 from leadline.tasks.learn import Learned
@@ -186,7 +186,8 @@ def pool_outlook(
     probability = np.zeros(len(pool))
     probability[rows] = found
     probability[training.pool_index] = view.known_finds()
-    left = missed(context, finds, found, view.gain(rest), learned.sd[rest], stretch)
+    others = Rest(view.goal(rest), learned.mean[rest], learned.sd[rest])
+    left = missed(context, finds, found, others, stretch)
     return Outlook(mean, sd, view.above_hull(mean), probability, left)
 
 

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from leadline.surrogate.acquisition import Context, HullGoal, PropertyGoal
 from leadline.surrogate.batch import Choice
@@ -170,15 +169,16 @@ class PropertySearch(Search):
         return self.aim
 
     def gain(self, rows: Rows) -> Floats:
-        """Return how far candidates are predicted beyond the level, in the property's unit."""
+        """Return how far candidates are predicted within the level, in the property's unit."""
         return self.aim.gain(self.learned.mean[rows])
 
     def find_probability(self, context: Context, finds: Finds, stretch: Floats) -> Floats:
-        """Return the probability to be beyond the threshold, or else among the best."""
+        """Return the probability to be within the threshold, or else among the best."""
         if self.aim.best is not None:
             return np.asarray(finds.mean(axis=0))
-        z = context.gain / np.maximum(context.posterior.sd, 1e-12)
-        return np.asarray(ndtr(z / stretch[:, None]).mean(axis=0))
+        mean = context.posterior.mean
+        each = [context.goal.probability(mean, by * context.sd) for by in stretch]
+        return np.asarray(np.mean(each, axis=0))
 
     def known_finds(self) -> Floats:
         """Return one for each labelled row that is as good as the level that counts."""

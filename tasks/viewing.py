@@ -80,11 +80,12 @@ def problem_of(objective: Mapping[str, Any]) -> Problem:
     """Return what a stored spec looks for."""
     if objective["kind"] == "hull":
         return HullProblem(float(objective["tolerance"]))
+    asked = ("direction", "threshold", "best", "target")  # old records lack the younger ones
+    window = objective.get("window")
     return PropertyProblem(
         objective["property"],
-        objective["direction"],
-        objective["threshold"],
-        objective.get("best", 1),  # records of before it could be asked for hold none
+        **{key: objective[key] for key in asked if key in objective},
+        window=None if window is None else (window[0], window[1]),
     )
 
 
@@ -204,9 +205,7 @@ class CampaignReader:
             problem.words,
             quantity=problem.name,
             unit="",
-            direction=problem.direction,
-            threshold=problem.threshold,
-            best=problem.best,
+            sought=problem,
         )
 
     def _built(self) -> Mapping[str, Any]:

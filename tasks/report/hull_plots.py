@@ -56,9 +56,8 @@ def plausible(view: CampaignView, most: int) -> NDArray[np.intp]:
     if pool is None:
         return np.array([], dtype=np.intp)
     height = pool.mean if pool.energy_above_hull is None else pool.energy_above_hull
-    sign = 1.0 if view.objective.direction == "minimise" else -1.0
     unknown = np.flatnonzero(~pool.computed)
-    reach = (sign * height - 2 * pool.sd)[unknown]
+    reach = (view.objective.aim.distance(height) - 2 * pool.sd)[unknown]
     chance = pool.stable_probability
     unlikely = np.zeros(len(unknown)) if chance is None else -chance[unknown]
     return unknown[np.lexsort((reach, unlikely))[:most]]

@@ -104,17 +104,16 @@ def values_plot(view: CampaignView) -> Plot | None:
     drawn = axes(figure, "calculation", objective.in_unit(objective.quantity))
     nth = np.array([pick.nth or 0 for pick in view.answered], dtype=int)
     values = np.array([pick.value for pick in view.answered], dtype=float)
-    best = np.minimum if objective.direction == "minimise" else np.maximum
     good = np.isin(nth, [phase.nth for phase in view.phases])
     drawn.scatter(nth[~good], values[~good], s=14, color=MUTED, linewidths=0, label="computed")
     drawn.scatter(nth[good], values[good], s=34, color=ACCENT, linewidths=0, label="found")
     if len(values):
-        running = best.accumulate(values)
-        drawn.step(nth, running, where="post", color=ACCENT, linewidth=1.3, label="best so far")
-    if objective.threshold is not None:
-        drawn.axhline(
-            objective.threshold, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label="threshold"
-        )
+        best = _best_so_far(view, values)
+        drawn.step(nth, best, where="post", color=ACCENT, linewidth=1.3, label="best so far")
+    called, marks = objective.sought.marks if objective.sought else ("", ())
+    for nth_mark, mark in enumerate(marks):
+        label = None if nth_mark else called
+        drawn.axhline(mark, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
     if view.pool is not None:
         _distribution_beside(drawn, view.pool.mean[~view.pool.computed])
     legend_above(figure)
@@ -122,11 +121,18 @@ def values_plot(view: CampaignView) -> Plot | None:
     return Plot("hull", figure, _values_alt(view, values), caption if view.pool is not None else "")
 
 
+def _best_so_far(view: CampaignView, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return after each value the best until then."""
+    far = view.objective.aim.distance(values)
+    newest = np.where(far <= np.minimum.accumulate(far), np.arange(len(far)), 0)
+    return np.asarray(values[np.maximum.accumulate(newest)])
+
+
 def _values_alt(view: CampaignView, values: NDArray[np.float64]) -> str:
     objective = view.objective
     if not len(values):
         return f"{objective.quantity}: no candidate is computed yet."
-    best = values.min() if objective.direction == "minimise" else values.max()
+    best = _best_so_far(view, values)[-1]
     return (
         f"{objective.quantity} of {counted(len(values), 'candidate')} in the order computed; "
         f"the best is {objective.with_unit(fixed(float(best)))}."

@@ -50,11 +50,16 @@ def finds_detail(view: CampaignView) -> str:
         if on_hull == len(view.phases):
             return "on the hull" if on_hull == 1 else "all on the hull"
         return f"{on_hull} on the hull, the rest within {tolerance(objective.tolerance)} of it"
-    if objective.threshold is None:
-        several = "" if objective.best == 1 else f"the {objective.best} "
-        return f"{several}best {objective.quantity}"
-    side = "at most" if objective.direction == "minimise" else "at least"
-    return f"{objective.quantity} {side} {objective.with_unit(fixed(objective.threshold))}"
+    sought = objective.sought
+    if sought is None or sought.reach is None:
+        several = "" if sought is None or sought.best == 1 else f"the {sought.best} "
+        if sought is None or sought.target is None:
+            return f"{several}best {objective.quantity}"
+        near = objective.with_unit(fixed(sought.target))
+        return f"{several}{objective.quantity} nearest to {near}"
+    edges = " to ".join(fixed(edge) for edge in sought.marks[1])
+    side = "at most" if sought.direction == "minimise" else "at least"
+    return f"{objective.quantity} {'from' if sought.window else side} {objective.with_unit(edges)}"
 
 
 def computed(view: CampaignView) -> str:

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from leadline.surrogate.aim import Aim
+from leadline.tasks.problem import PropertyProblem
 from leadline.tasks.requested import Requested
 from leadline.tasks.utilisation import Utilisation
 
@@ -38,12 +40,8 @@ class Objective:
         is empty where the data name none.
     tolerance
         Energy above the hull up to which a phase counts as found, eV/atom.
-    direction
-        Which way is better, for a property.
-    threshold
-        Value that a find must reach, in ``unit``; None without one.
-    best
-        How many of the best are looked for, without a threshold.
+    sought
+        What is looked for, for a property.
     """
 
     kind: Literal["hull", "property"]
@@ -51,9 +49,12 @@ class Objective:
     quantity: str = "formation energy"
     unit: str = "eV/atom"
     tolerance: float = 0.0
-    direction: Literal["minimise", "maximise"] = "minimise"
-    threshold: float | None = None
-    best: int = 1
+    sought: PropertyProblem | None = None
+
+    @property
+    def aim(self) -> Aim:
+        """Which values are good."""
+        return self.sought.aim if self.sought else Aim()
 
     def in_unit(self, words: str) -> str:
         """Return words with the unit after them in brackets, where there is one."""

@@ -63,7 +63,7 @@ class Contest:
             self.data,
             seed,
             hull=problem.kind == "hull",
-            sign=problem.sign if isinstance(problem, PropertyProblem) else 1,
+            sign=problem.aim.sign if isinstance(problem, PropertyProblem) else 1,
             batch=self.plan.batch,
             start=self.plan.start,
             budget=self.plan.budget,

@@ -14,6 +14,7 @@ from leadline.surrogate.acquisition import (
     HullGoal,
     PropertyGoal,
 )
+from leadline.surrogate.aim import Aim
 from leadline.surrogate.hull import Hull
 from leadline.surrogate.posterior import Posterior
 
@@ -21,7 +22,7 @@ N = 12
 CASES = [
     pytest.param(rule, goal, id=f"{rule.name}-{goal}")
     for rule in ACQUISITIONS.values()
-    for goal in sorted(rule.goals | ({"best"} if "property" in rule.goals else set()))
+    for goal in sorted(rule.goals | ({"best", "target"} if "property" in rule.goals else set()))
 ]
 DRAWN = [case for case in CASES if case.values[0].name not in ("random", "uncertainty")]  # type: ignore[union-attr]
 X = np.random.default_rng(5).normal(size=(N, 3)).astype(np.float32)
@@ -39,8 +40,9 @@ def context(goal: str, lowered: int | None = None) -> Context:
     hull = Hull.from_energies(np.vstack([np.eye(3), [[0.3, 0.3, 0.4]]]), [0.0, 0.0, 0.0, -0.02])
     goals: dict[str, HullGoal | PropertyGoal] = {
         "hull": HullGoal(hull, fractions, 0.001),
-        "property": PropertyGoal(0.0, 1),
-        "best": PropertyGoal(0.0, 1, best=4, rivals=np.array([-0.1, 0.05, 0.3])),
+        "property": PropertyGoal(Aim(), 0.0),
+        "target": PropertyGoal(Aim(target=-0.5), 0.03),
+        "best": PropertyGoal(Aim(), 0.0, best=4, rivals=np.array([-0.1, 0.05, 0.3])),
     }
     return Context(posterior, goals[goal], rng.random(N))
 

@@ -12,8 +12,9 @@ from leadline.flows.backtest_data import BacktestData, backtest_data
 from leadline.flows.backtest_oracle import Oracle
 from leadline.flows.backtest_summary import picks_until, summary
 from leadline.flows.backtesting import backtest_file
+from leadline.surrogate.errors import LeadlineError
 from leadline.surrogate.pool import Pool
-from leadline.tasks.errors import CandidateError, LeadlineError, OracleError, SpecError
+from leadline.tasks.errors import CandidateError, OracleError, SpecError
 from leadline.tasks.problem import HullProblem, PropertyProblem
 from leadline.tasks.propose import ProposeSettings
 
@@ -200,8 +201,14 @@ def test_a_table_without_structures_is_searched(table_file: Path) -> None:
         ("engine.properties={yields: yield}", "does not name 'yield'"),
         ("engine.properties={yield: yields}", "has no column 'yields'"),
         ("objective={kind: hull}", "only a property can be searched"),
-        ("objective.threshold=0.9", "threshold 0.9 and best 4; allowed: one of them"),
+        ("objective.threshold=0.9", "found threshold and best; allowed: threshold alone"),
         ("objective.best=0", "objective.best"),
+        ("objective.window=[0.1, 0.2]", "found window and best; allowed: window alone"),
+        ("objective={kind: property, property: yield, window: [2, 1]}", "the lower value first"),
+        (
+            "objective={kind: property, property: yield, target: 1, direction: maximise}",
+            "found target and direction maximise",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_searched_so_is_refused(

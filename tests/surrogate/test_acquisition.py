@@ -10,6 +10,7 @@ from botorch.acquisition.analytic import LogExpectedImprovement
 from botorch.utils.testing import MockModel, MockPosterior
 from numpy.typing import NDArray
 from scipy.integrate import quad
+from scipy.stats import norm
 
 from leadline.surrogate.acquisition import (
     ACQUISITIONS,
@@ -19,6 +20,7 @@ from leadline.surrogate.acquisition import (
     acquisition,
     log_improvement,
 )
+from leadline.surrogate.aim import Aim
 from leadline.surrogate.errors import SurrogateError
 from leadline.surrogate.hull import Hull
 from leadline.surrogate.posterior import Posterior
@@ -29,7 +31,9 @@ NO_FEATURES = np.zeros((4, 1), dtype=np.float32)
 
 def property_context(mean: Floats, sd: Floats, level: float, sign: int = 1) -> Context:
     posterior = Posterior.draw(mean, np.diag(sd**2), 0.0, samples=0, rng=np.random.default_rng(0))
-    return Context(posterior, PropertyGoal(level, 1 if sign == 1 else -1), np.zeros(len(mean)))
+    return Context(
+        posterior, PropertyGoal(Aim(1 if sign == 1 else -1), sign * level), np.zeros(len(mean))
+    )
 
 
 def hull_context(samples: int = 4000) -> Context:
@@ -140,15 +144,15 @@ def test_the_best_of_a_sample_are_those_that_a_sorted_list_begins_with(
 ) -> None:
     rng = np.random.default_rng(1)
     rivals, samples = rng.normal(size=4), rng.normal(size=(50, 7))
-    finds = PropertyGoal(0.0, sign, best, rivals).finds(samples)
+    finds = PropertyGoal(Aim(sign), 0.0, best, rivals).finds(samples)
     for sample, found in zip(samples, finds, strict=True):
         order = sorted([*rivals, *sample], key=lambda value: sign * value)
         assert set(sample[found]) == set(order[:best]) & set(sample)
 
 
 def test_all_are_among_the_best_where_no_more_are_there_than_asked_for() -> None:
-    goal = PropertyGoal(0.0, 1, 20, np.zeros(3))
-    samples = 1.0 + np.arange(36).reshape(2, 18)
+    goal = PropertyGoal(Aim(), 0.0, 20, np.zeros(3))
+    samples: Floats = np.arange(1.0, 37.0).reshape(2, 18)
     assert goal.finds(samples[:, :17]).all()
     assert goal.finds(samples).sum(axis=1).tolist() == [17, 17]
 
@@ -159,7 +163,7 @@ def test_a_find_is_less_likely_where_many_may_be_as_good() -> None:
     together[0] = together[:, 0] = 0.0
     np.fill_diagonal(together, 1.0)
     posterior = Posterior.draw(mean, together, 0.0, samples=4000, rng=np.random.default_rng(0))
-    context = Context(posterior, PropertyGoal(0.0, 1, 1, np.array([1.0])), np.zeros(9))
+    context = Context(posterior, PropertyGoal(Aim(), 0.0, 1, np.array([1.0])), np.zeros(9))
     scores = ACQUISITIONS["find-probability"](context, np.zeros((9, 1), dtype=np.float32))
     assert scores[0] == pytest.approx(0.5, abs=0.05)
     np.testing.assert_allclose(scores[1:], 0.5 / 8, atol=0.03)
@@ -169,11 +173,41 @@ def test_auto_looks_for_several_of_the_best_by_their_probability() -> None:
     one = property_context(np.array([1.0, 2.0]), np.array([0.1, 0.5]), 1.5)
     drawn = replace(one.posterior, samples=np.array([[1.0, 2.0], [1.0, 0.5]]))
     for best, same in ((1, "log-expected-improvement"), (2, "find-probability")):
-        context = replace(one, posterior=drawn, goal=PropertyGoal(1.5, 1, best, np.array([1.2])))
+        context = replace(
+            one, posterior=drawn, goal=PropertyGoal(Aim(), 1.5, best, np.array([1.2]))
+        )
         np.testing.assert_array_equal(
             ACQUISITIONS["auto"](context, NO_FEATURES[:2]),
             ACQUISITIONS[same](context, NO_FEATURES[:2]),
         )
+
+
+@pytest.mark.parametrize("far", [0.0, 0.7, 4.0, 30.0])
+@pytest.mark.parametrize("reach", [1e-6, 0.01, 0.5, 8.0])
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_improvement_about_a_target_is_the_area_under_a_tent(
+    far: float, reach: float, side: int
+) -> None:
+    sd, target = 0.4, 2.0
+    goal = PropertyGoal(Aim(target=target), reach)
+    mean = np.array([target + side * far])
+
+    def tent(u: float) -> float:  # over its height at the edge nearest to the mean
+        at = far - max(far - reach, 0.0)
+        return float((reach - abs(u)) * np.exp(-((u - far) ** 2 - (at - far) ** 2) / (2 * sd**2)))
+
+    nearest = far - max(far - reach, 0.0)
+    area, _ = quad(tent, -reach, reach, points=[0.0, nearest], epsabs=0, epsrel=1e-10, limit=200)
+    exact = np.log(area) - (nearest - far) ** 2 / (2 * sd**2) - np.log(np.sqrt(2 * np.pi) * sd)
+    assert goal.log_improvement(mean, np.array([sd]))[0] == pytest.approx(exact, abs=1e-4)
+
+
+def test_the_probability_of_a_window_is_what_lies_between_its_edges() -> None:
+    goal = PropertyGoal(Aim(target=2.25), 0.75)
+    mean, sd = np.array([1.0, 2.0, 3.4, -30.0]), np.array([0.5, 0.1, 2.0, 1.0])
+    between = norm.sf(1.5, mean, sd) - norm.sf(3.0, mean, sd)
+    np.testing.assert_allclose(goal.probability(mean, sd), between, rtol=1e-9, atol=1e-300)
+    assert goal.finds(np.array([[1.4, 1.6, 2.9, 3.1]])).tolist() == [[False, True, True, False]]
 
 
 def test_an_unknown_acquisition_is_refused_with_those_that_there_are() -> None:

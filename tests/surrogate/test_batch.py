@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from leadline.surrogate.acquisition import ACQUISITIONS, Context, PropertyGoal
+from leadline.surrogate.aim import Aim
 from leadline.surrogate.batch import Shares, choose
 from leadline.surrogate.posterior import Posterior
 
@@ -13,7 +14,7 @@ def context(n: int = 8, lengthscale: float = 2.0) -> Context:
     x = np.arange(n, dtype=float)
     covariance = np.exp(-(((x[:, None] - x) / lengthscale) ** 2))
     posterior = Posterior.draw(-0.01 * x, covariance, 1e-6, samples=0, rng=np.random.default_rng(0))
-    return Context(posterior, PropertyGoal(0.0, 1), np.linspace(0.9, 0.1, n))
+    return Context(posterior, PropertyGoal(Aim(), 0.0), np.linspace(0.9, 0.1, n))
 
 
 X = np.zeros((8, 1), dtype=np.float32)

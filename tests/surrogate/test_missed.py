@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from leadline.surrogate.acquisition import Context, HullGoal, PropertyGoal, sampled_finds
+from leadline.surrogate.aim import Aim
 from leadline.surrogate.hull import Hull
-from leadline.surrogate.missed import Missed, kept, missed
+from leadline.surrogate.missed import Missed, Rest, kept, missed
 from leadline.surrogate.posterior import Posterior
 from leadline.surrogate.spread import AS_STATED
 
@@ -24,16 +25,19 @@ def belief(mean: list[float], correlation: float = 0.0, samples: int = 4000) -> 
     covariance = SD**2 * (correlation + (1 - correlation) * np.eye(n))
     rng = np.random.default_rng(1)
     posterior = Posterior.draw(np.array(mean), covariance, 1e-12, samples=samples, rng=rng)
-    return Context(posterior, PropertyGoal(0.0, 1), np.zeros(n))
+    return Context(posterior, PropertyGoal(Aim(), 0.0), np.zeros(n))
 
 
 def told(
-    context: Context, gain: Floats = NONE, sd: Floats = NONE, stretch: Floats = AS_STATED
+    context: Context, mean: Floats = NONE, sd: Floats = NONE, stretch: Floats = AS_STATED
 ) -> Missed:
     by = np.broadcast_to(stretch, len(context.posterior.samples))
     context = replace(context, posterior=context.posterior.stretched(by))
     finds = sampled_finds(context)
-    return missed(context, finds, finds.mean(axis=0), gain, sd, by)
+    goal = context.goal
+    if isinstance(goal, HullGoal):
+        goal = replace(goal, fractions=goal.fractions[:0])
+    return missed(context, finds, finds.mean(axis=0), Rest(goal, mean, sd), by)
 
 
 def test_independent_candidates_are_missed_by_the_product_of_their_chances() -> None:
@@ -52,7 +56,7 @@ def test_candidates_that_rise_and_fall_together_are_missed_together() -> None:
 
 def test_a_tail_of_many_unlikely_candidates_counts() -> None:
     few = told(belief([9.0]))
-    many = told(belief([9.0]), gain=np.full(1000, -3 * SD), sd=np.full(1000, SD))
+    many = told(belief([9.0]), mean=np.full(1000, 3 * SD), sd=np.full(1000, SD))
     assert (few.expected, few.none) == (0.0, 1.0)
     assert few.largest_improvement == pytest.approx(0.0, abs=1e-9)
     assert many.expected == pytest.approx(1.35, abs=0.01)
@@ -60,7 +64,7 @@ def test_a_tail_of_many_unlikely_candidates_counts() -> None:
 
 
 def test_a_stretched_belief_expects_more_of_what_is_unlikely() -> None:
-    rest = {"gain": np.full(3, -2 * SD), "sd": np.full(3, SD)}
+    rest = {"mean": np.full(3, 2 * SD), "sd": np.full(3, SD)}
     stated, twice = told(belief([2 * SD]), **rest), told(belief([2 * SD]), **rest, stretch=TWICE)
     assert stated.expected == pytest.approx(4 * 0.0228, abs=0.01)
     assert twice.expected == pytest.approx(4 * 0.1587, abs=0.02)
@@ -68,7 +72,7 @@ def test_a_stretched_belief_expects_more_of_what_is_unlikely() -> None:
 
 
 def test_what_samples_stretch_together_is_missed_together() -> None:
-    rest = {"gain": np.full(9, -2 * SD), "sd": np.full(9, SD)}
+    rest = {"mean": np.full(9, 2 * SD), "sd": np.full(9, SD)}
     mixed = told(belief([9.0], samples=2), **rest, stretch=np.array([1e-3, 4.0]))
     assert mixed.expected == pytest.approx(9 * 0.3085 / 2, abs=0.01)
     assert mixed.none == pytest.approx((1 + 0.6915**9) / 2, abs=0.01)
@@ -84,10 +88,10 @@ def test_the_largest_improvement_is_that_of_the_best_anywhere(sign: int) -> None
             mean=sign * context.posterior.mean,
             samples=sign * context.posterior.samples,
         ),
-        goal=PropertyGoal(0.0, 1 if sign > 0 else -1),
+        goal=PropertyGoal(Aim(1 if sign > 0 else -1), 0.0),
     )
     assert told(turned).largest_improvement == pytest.approx(SD / np.sqrt(2 * np.pi))
-    sure = told(turned, gain=np.array([0.5]), sd=np.array([1e-9]))
+    sure = told(turned, mean=sign * np.array([-0.5]), sd=np.array([1e-9]))
     assert sure.largest_improvement == pytest.approx(0.5)
 
 

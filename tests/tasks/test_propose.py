@@ -184,3 +184,46 @@ def test_of_several_best_as_many_are_expected_as_are_looked_for() -> None:
     assert outlook.missed.expected == pytest.approx(8 - outlook.probability[KNOWN].sum(), abs=1.0)
     picks = propose(learned, pool, PropertyProblem("gap", best=8), FEW, 3, rng())
     assert "among the best 8 with probability" in picks[0].why.words
+
+
+def test_a_window_or_a_target_is_searched_as_what_lies_near_its_middle() -> None:
+    pool, y = ternary()
+    learned = learn(pool, Training(np.array(KNOWN), y[KNOWN]))
+    middle = float(np.median(y))
+    window = PropertyProblem("gap", window=(middle - 0.02, middle + 0.02))
+    assert window.finds(y).sum() == (np.abs(y - middle) <= 0.02).sum() > 0
+    settings = ProposeSettings(acquisition="find-probability", shares=Shares(0, 0))
+    picks = propose(learned, pool, window, settings, 5, rng())
+    away = np.abs(y - middle)
+    assert away[[pick.row for pick in picks]].mean() < 0.8 * away.mean()
+    assert "in the window with probability" in picks[0].why.words
+    nearest = PropertyProblem("gap", target=middle, best=3)
+    assert set(np.flatnonzero(nearest.finds(y))) == set(np.argsort(np.abs(y - middle))[:3])
+
+
+@pytest.mark.parametrize(
+    ("problem", "words", "criterion"),
+    [
+        (PropertyProblem("gap"), "minimise gap", "the lowest gap"),
+        (
+            PropertyProblem("gap", "maximise", 2.0),
+            "maximise gap to 2 or better",
+            "gap >= 2",
+        ),
+        (
+            PropertyProblem("gap", "maximise", best=5),
+            "find the 5 candidates of highest gap",
+            "the 5 candidates of highest gap",
+        ),
+        (
+            PropertyProblem("gap", target=1.4),
+            "find the gap nearest to 1.4",
+            "the gap nearest to 1.4",
+        ),
+        (PropertyProblem("gap", window=(1.5, 3)), "find gap from 1.5 to 3", "gap from 1.5 to 3"),
+    ],
+)
+def test_what_is_looked_for_is_said_in_words(
+    problem: PropertyProblem, words: str, criterion: str
+) -> None:
+    assert (problem.words, problem.criterion) == (words, criterion)

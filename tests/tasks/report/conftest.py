@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from leadline.surrogate.hull import energies_above_hull
+from leadline.tasks.problem import PropertyProblem
 from leadline.tasks.report.view import (
     CampaignView,
     FailureView,
@@ -198,7 +199,13 @@ def _objective(kind: str, elements: Sequence[str]) -> Objective:
         words = f"Find the phases within 3 meV/atom of the convex hull of {'-'.join(elements)}."
         return Objective("hull", words, tolerance=TOLERANCE)
     words = "Find the candidates with the lowest heat of formation, -0.05 eV/atom or less."
-    return Objective("property", words, "heat_all", "eV/atom", threshold=THRESHOLD)
+    return Objective(
+        "property",
+        words,
+        "heat_all",
+        "eV/atom",
+        sought=PropertyProblem("heat_all", threshold=THRESHOLD),
+    )
 
 
 def _pool(

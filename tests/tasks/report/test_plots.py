@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from leadline.tasks.problem import PropertyProblem
 from leadline.tasks.report.canvas import PNG_LIMIT, Plot
 from leadline.tasks.report.hull_plots import corners, hull_plot, plausible
 from leadline.tasks.report.plots import (
@@ -120,7 +121,7 @@ def test_the_likeliest_are_not_computed_and_on_the_good_side(make_view: MakeView
     lowest = plausible(view, 5)
     assert not view.pool.computed[lowest].any()
     assert view.pool.mean[lowest].max() < np.median(view.pool.mean)
-    best = replace(view.objective, direction="maximise")
+    best = replace(view.objective, sought=PropertyProblem("heat_all", "maximise"))
     highest = plausible(replace(view, objective=best), 5)
     assert view.pool.mean[highest].min() > np.median(view.pool.mean)
 
@@ -136,7 +137,11 @@ def test_the_likeliest_of_a_hull_come_by_their_chance(view: CampaignView) -> Non
 def test_a_property_shows_the_best_so_far_on_its_side(make_view: MakeView) -> None:
     view = make_view(kind="property")
     low = values_plot(view)
-    high = values_plot(replace(view, objective=replace(view.objective, direction="maximise")))
+    high = values_plot(
+        replace(
+            view, objective=replace(view.objective, sought=PropertyProblem("heat_all", "maximise"))
+        )
+    )
     assert low is not None
     assert high is not None
     values = [pick.value for pick in view.answered if pick.value is not None]

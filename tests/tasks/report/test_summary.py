@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from leadline.tasks.problem import PropertyProblem
 from leadline.tasks.report import summary
 from leadline.tasks.report.view import ON_HULL, CampaignView, LedgerView, Objective
 
@@ -82,11 +83,17 @@ def test_a_campaign_without_a_verdict_says_its_state(
 def test_a_property_names_its_threshold_and_its_side(make_view: MakeView) -> None:
     view = make_view(kind="property")
     assert summary.finds_detail(view) == "heat_all at most −0.050 eV/atom"
-    better = Objective("property", "", "gap", "eV", direction="maximise", threshold=2.0)
+    better = Objective("property", "", "gap", "eV", sought=PropertyProblem("gap", "maximise", 2.0))
     assert summary.finds_detail(replace(view, objective=better)) == "gap at least 2.000 eV"
-    assert (
-        summary.finds_detail(replace(view, objective=replace(better, threshold=None))) == "best gap"
-    )
+    for sought, words in (
+        (PropertyProblem("gap"), "best gap"),
+        (PropertyProblem("gap", best=5), "the 5 best gap"),
+        (PropertyProblem("gap", window=(1.5, 3.0)), "gap from 1.500 to 3.000 eV"),
+        (PropertyProblem("gap", target=1.4), "gap nearest to 1.400 eV"),
+        (PropertyProblem("gap", best=5, target=1.4), "the 5 gap nearest to 1.400 eV"),
+    ):
+        other = replace(view, objective=replace(better, sought=sought))
+        assert summary.finds_detail(other) == words
 
 
 def test_calibration_has_units_and_leaves_out_what_is_not_known(view: CampaignView) -> None:
@@ -99,7 +106,13 @@ def test_calibration_has_units_and_leaves_out_what_is_not_known(view: CampaignVi
 
 
 def test_a_property_without_a_unit_has_no_empty_brackets(make_view: MakeView) -> None:
-    bare = Objective("property", "minimise heat_all", "heat_all", "", threshold=0.16)
+    bare = Objective(
+        "property",
+        "minimise heat_all",
+        "heat_all",
+        "",
+        sought=PropertyProblem("heat_all", threshold=0.16),
+    )
     view = replace(make_view(kind="property"), objective=bare)
     assert bare.in_unit("predicted") == "predicted"
     assert summary.finds_detail(view) == "heat_all at most 0.160"
