@@ -27,6 +27,7 @@ Suggest = Callable[[Limits], str]
 WAYS_ON: Mapping[str, Suggest] = {
     "calculations": lambda given: f"stop.calculations={2 * (given.calculations or 1)}",
     "hours": lambda given: f"stop.hours={2 * (given.hours or 1.0):g}",
+    "node_hours": lambda given: f"stop.node_hours={2 * (given.node_hours or 1.0):g}",
     "rounds_without_discovery": lambda given: (
         f"stop.rounds_without_discovery={2 * (given.rounds_without_discovery or 1)}"
     ),
@@ -83,6 +84,8 @@ def _progress(reader: CampaignReader, spec: CampaignSpec) -> Progress:
         missed=Missed.of(last.metrics),
         z_spread=metrics.get("z_std"),
         predictions=int(metrics.get("count") or 0),
+        node_hours=last.metrics.get("node_hours") or 0.0,
+        price=last.metrics.get("price") or 0.0,
     )
 
 

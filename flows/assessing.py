@@ -28,6 +28,8 @@ def progress_of(loop: Loop) -> Progress:
         missed=outlook.missed if outlook else None,
         z_spread=metrics.get("z_std"),
         predictions=int(metrics.get("count") or 0),
+        node_hours=loop.spent(),
+        price=loop.price(),
     )
 
 
@@ -61,6 +63,8 @@ def round_metrics(loop: Loop) -> dict[str, float | None]:
     return {
         **prequential(loop.book, loop.assessment.values),
         **kept(loop.outlook.missed if loop.outlook else None),
+        "node_hours": loop.spent(),
+        "price": loop.price(),
     }
 
 

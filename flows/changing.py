@@ -21,6 +21,7 @@ CanBeOff = Literal[
     "stop.calculations",
     "stop.expected_missed",
     "stop.hours",
+    "stop.node_hours",
     "stop.rounds_without_discovery",
 ]
 
@@ -34,6 +35,7 @@ class Settings(BaseModel):
     workers: int | None = Field(default=None, ge=1, description="calculations at once")
     calculations: int | None = Field(default=None, ge=1, description="calculations at most")
     hours: float | None = Field(default=None, gt=0, description="wall time of all runs, in hours")
+    node_hours: float | None = Field(default=None, gt=0, description="node-hours of engines")
     rounds_without_discovery: int | None = Field(
         default=None, ge=1, description="rounds in a row that found nothing new"
     )
@@ -60,6 +62,7 @@ _KEYS = {
     "workers": "compute.workers",
     "calculations": "stop.calculations",
     "hours": "stop.hours",
+    "node_hours": "stop.node_hours",
     "rounds_without_discovery": "stop.rounds_without_discovery",
     "expected_missed": "stop.expected_missed",
     "review": "review",

@@ -23,6 +23,7 @@ MAY_CHANGE = {
     "stop.calculations": "calculations at most",
     "stop.expected_missed": "finds expected to be missing",
     "stop.hours": "wall time of all runs",
+    "stop.node_hours": "node-hours of engines",
     "stop.rounds_without_discovery": "rounds in a row that found nothing new",
 }
 """The keys that a running campaign takes over, and what they mean."""

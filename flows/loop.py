@@ -21,7 +21,7 @@ from leadline.flows.inbox import Handlers
 from leadline.flows.limits import RunLimits
 from leadline.flows.opening_round import no_ground, reference_picks
 from leadline.flows.pace import Pace
-from leadline.flows.picking import chance, new_imports, next_picks, room
+from leadline.flows.picking import chance, new_imports, next_picks, room, with_costs
 from leadline.flows.queueing import Queue
 from leadline.flows.reviewing import ask, ready, speak_for_silence, take_verdicts, waiting
 from leadline.flows.setting import SETTING, take_over
@@ -81,6 +81,7 @@ class Loop:
         self.queue = Queue(bench, self.book, watcher.note)
         self.ledger, self.steps, self.pace = Ledger(), Steps(), Pace()
         self.began = now()
+        self.created = known_campaign(bench.store, self.name).created or self.began
         self.steady = bench.spec.compute.mode == "steady"
         self.learned: Learned | None = None
         self.outlook: Outlook | None = None
@@ -95,7 +96,7 @@ class Loop:
         )
         limits.detaches = bench.cluster.outlives_limits
         bench.cluster.leave_when(lambda: watcher.stop_requested or limits.over)
-        limits.price = self._price_of_next
+        limits.price = self.price
         self._vetoes = Vetoes(bench.file)
         self.witness: Witness = Nobody()
         if bench.desk.judge is not None:
@@ -185,7 +186,8 @@ class Loop:
                     "propose", f"propose round {number}", lambda: next_picks(self)
                 )
                 candidates = self.bench.file.some([each.id for each in picks])
-                self._commit(picks, [structure_record(each) for each in candidates])
+                structures = [structure_record(each) for each in candidates]
+                self._commit(with_costs(self.bench.desk, picks, structures), structures)
 
     def review(self) -> None:
         """Ask a person about the picks, where the spec says so, and queue what may be run.
@@ -339,7 +341,7 @@ class Loop:
             self._follow()
         seconds = float(record.times.get("wall", 0.0))
         self.ledger.charge(self._account(record), seconds)
-        spent = node_hours(record, self._nodes(asked.sites if asked else 1), self.began)
+        spent = node_hours(record, self.nodes(asked.sites if asked else 1), self.began)
         self.limits.charge(spent)
         if outcome.state is State.DONE:
             self.pace.ended(seconds)
@@ -362,13 +364,22 @@ class Loop:
         counts = self.bench.spec.remedies.physics == "together"
         return "engine" if counts or record.fingerprint == self.bench.fingerprint else "remedies"
 
-    def _price_of_next(self) -> float:
+    def spent(self) -> float:
+        """Return the node-hours that engines have spent on the campaign's calculations."""
+        return sum(
+            node_hours(each, self.nodes(asked.sites if asked else 1), self.created)
+            for each in self.book.calculations.values()
+            for asked in (self.book.structures.get(each.structure),)
+        )
+
+    def price(self) -> float:
         """Return the node-hours that the next calculation may take; 0 while nothing is known."""
         waiting = self.dispatching.waiting
         asked = self.book.structures.get(waiting[0][0].structure) if waiting else None
-        return self._nodes(asked.sites if asked else 1) * self.limits.outlook() / 3600
+        return self.nodes(asked.sites if asked else 1) * self.limits.outlook() / 3600
 
-    def _nodes(self, sites: int) -> float:
+    def nodes(self, sites: int) -> float:
+        """Return how many nodes a calculation of so many atoms takes up."""
         return self.bench.profile.nodes(self.bench.spec.engine.name, sites)
 
     def formula(self, structure: str) -> str:

@@ -265,6 +265,11 @@ class StopSpec(Section):
         default=None, ge=1, description="calculations, the elements not counted"
     )
     hours: Hours | None = Field(default=None, gt=0, description="hours of wall time, all runs")
+    node_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="node-hours of engines, all runs; picks are then chosen by their worth a cost",
+    )
     rounds_without_discovery: int | None = Field(
         default=None, ge=1, description="rounds in a row that found nothing new"
     )
@@ -372,6 +377,7 @@ class CampaignSpec(Section):
             for rule in (
                 self.stop.calculations,
                 self.stop.hours,
+                self.stop.node_hours,
                 self.stop.rounds_without_discovery,
                 self.stop.expected_missed,
             )

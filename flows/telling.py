@@ -22,7 +22,7 @@ from leadline.tasks.drivers import owners_of_runs
 from leadline.tasks.errors import InputError, ProfileError
 from leadline.tasks.recipes.recipe import UNITS
 from leadline.tasks.remedies import remedy_words
-from leadline.tasks.report.formatting import counted, size
+from leadline.tasks.report.formatting import counted, duration, size
 from leadline.tasks.report.summary import request_words
 from leadline.tasks.requested import Requested
 from leadline.tasks.store.owner import in_words, is_gone
@@ -271,11 +271,23 @@ def _why(reader: CampaignReader, proposal: Proposal) -> Iterable[str]:
         yield f"  review        {verdict_words(proposal)}"
     if why.get("mean") is not None:
         yield f"  predicted     {why['mean']:.5f} ± {why['sd']:.5f}, score {why['score']:.4g}"
+    if expected := _expected(why):
+        yield f"  expected      {expected}"
     for each in why.get("neighbours") or ():
         near = f"{each['id'][:12]} at {each['distance']:.3g}"
         answer = reader.book.answers.by_structure.get(each["id"])
         changed = f" with {answer.changed}" if answer and answer.changed else ""
         yield f"  near          {near}, known {each['value']:.5f}{changed}"
+
+
+def _expected(why: Mapping[str, Any]) -> str:
+    """Return what was expected of a pick's calculation besides its answer; or ''."""
+    cost, risk = why.get("expected_cost"), why.get("failure_probability")
+    said = [
+        "" if cost is None else f"{duration(cost)} at most in nine of ten",
+        "" if risk is None else f"no answer with probability {risk:.2f}",
+    ]
+    return ", ".join(each for each in said if each)
 
 
 def _calculation(reader: CampaignReader, record: Calculation) -> Iterable[str]:

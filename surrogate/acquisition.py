@@ -26,6 +26,7 @@ from leadline.surrogate.posterior import Posterior
 
 Floats = NDArray[np.float64]
 Goal = Literal["hull", "property"]
+Scale = Literal["value", "logarithm", "other"]
 CANCELLED = 1e-6
 """Share of a tent's first term below which rounding decides what is left."""
 
@@ -185,16 +186,29 @@ class Acquisition:
         What it can look for.
     joint
         True if it needs joint samples of the labels.
+    scale
+        ``value`` where a score is what is expected of a calculation, at least zero, and
+        ``logarithm`` where it is the logarithm of that: only these can be set against the
+        chance that the calculation fails, and its cost.
     """
 
     name: str
     score: Callable[[Context, NDArray[np.float32]], Floats]
     goals: frozenset[Goal]
     joint: bool = False
+    scale: Scale = "other"
 
     def __call__(self, context: Context, X: NDArray[np.float32]) -> Floats:
         """Return scores, float64[n]."""
         return self.score(context, X)
+
+    def per_cost(self, scores: Floats, success: Floats, cost: Floats) -> Floats:
+        """Return what is expected for the cost, float64[n]; scores[n] where that means nothing."""
+        if self.scale == "value":
+            return scores * success / cost
+        if self.scale == "logarithm":
+            return scores + np.log(success) - np.log(cost)
+        return scores
 
 
 def sampled_finds(context: Context) -> NDArray[np.bool_]:
@@ -268,14 +282,20 @@ def random(context: Context, X: NDArray[np.float32]) -> Floats:
 
 
 def auto(context: Context, X: NDArray[np.float32]) -> Floats:
-    """Probability to be a find for a hull, a window or several of the best, else log improvement.
+    """Score as :func:`chosen` does."""
+    return chosen(context)(context, X)
 
-    A threshold on one side is passed by improving on it; a window would be passed over.
+
+def chosen(context: Context) -> Acquisition:
+    """Return what ``auto`` is for a goal.
+
+    The probability to be a find for a hull, a window or several of the best; else the
+    logarithm of the improvement. A threshold on one side is passed by improving on it; a
+    window would be passed over.
     """
-    goal = context.goal
-    if isinstance(goal, HullGoal) or goal.several:
-        return find_probability(context, X)
-    return log_expected_improvement(context, X)
+    if isinstance(context.goal, HullGoal):
+        return ACQUISITIONS["stable-probability"]
+    return ACQUISITIONS["find-probability" if context.goal.several else "log-expected-improvement"]
 
 
 _HULL: frozenset[Goal] = frozenset({"hull"})
@@ -286,14 +306,16 @@ ACQUISITIONS: dict[str, Acquisition] = {
     each.name: each
     for each in (
         Acquisition("auto", auto, _BOTH, joint=True),
-        Acquisition("stable-probability", stable_probability, _HULL, joint=True),
-        Acquisition("hull-improvement", hull_improvement, _HULL),
+        Acquisition("stable-probability", stable_probability, _HULL, joint=True, scale="value"),
+        Acquisition("hull-improvement", hull_improvement, _HULL, scale="value"),
         Acquisition("lower-confidence-bound", lower_confidence_bound, _HULL),
-        Acquisition("find-probability", find_probability, _PROPERTY, joint=True),
-        Acquisition("log-expected-improvement", log_expected_improvement, _PROPERTY),
+        Acquisition("find-probability", find_probability, _PROPERTY, joint=True, scale="value"),
+        Acquisition(
+            "log-expected-improvement", log_expected_improvement, _PROPERTY, scale="logarithm"
+        ),
         Acquisition("upper-confidence-bound", upper_confidence_bound, _PROPERTY),
         Acquisition("greedy", greedy, _BOTH),
-        Acquisition("uncertainty", uncertainty, _BOTH),
+        Acquisition("uncertainty", uncertainty, _BOTH, scale="value"),
         Acquisition("random", random, _BOTH),
     )
 }

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.surrogate.acquisition import ACQUISITIONS, Acquisition, Context
+from leadline.surrogate.acquisition import ACQUISITIONS, Acquisition, Context, chosen
 
+Floats = NDArray[np.float64]
 Share = Literal["exploit", "uncertainty", "random"]
 
 
@@ -60,6 +61,9 @@ def choose(
     rule: Acquisition,
     shares: tuple[Share, ...],
     free: NDArray[np.bool_],
+    *,
+    success: Floats | None = None,
+    cost: Floats | None = None,
 ) -> list[Choice]:
     """Return one pick for each of the shares, fewer if the free rows run out.
 
@@ -78,7 +82,15 @@ def choose(
         What each pick is for, in order.
     free
         Rows that may be picked, bool[n].
+    success
+        Probability that a calculation gives an answer, float64[n]; certain by default.
+    cost
+        What it costs, in any unit, float64[n]; the same for all by default.
     """
+    if rule.name == "auto":
+        rule = chosen(context)
+    answers = np.ones(len(X)) if success is None else success
+    costs = np.ones(len(X)) if cost is None else cost
     open_rows, picks = free.copy(), []
     rules: dict[Share, Acquisition] = {
         "exploit": rule,
@@ -88,7 +100,8 @@ def choose(
     for share in shares:
         if not open_rows.any():
             break
-        scores = np.where(open_rows, rules[share](context, X), -np.inf)
+        scored = rules[share].per_cost(rules[share](context, X), answers, costs)
+        scores = np.where(open_rows, scored, -np.inf)
         row = int(scores.argmax())
         open_rows[row] = False
         picks.append(Choice(row, float(scores[row]), share))

@@ -62,8 +62,10 @@ class Why:
     stable_probability
         Probability to be within tolerance of the final hull; for a property, to be beyond
         its threshold or else among the best.
+    failure_probability
+        That the calculation gives no answer, by those that failed; None while none did.
     expected_cost
-        Seconds that the calculation is expected to take, where it is known.
+        Seconds that nine of ten calculations like it take no more than; None while unknown.
     neighbours
         The nearest known candidates, nearest first.
     """
@@ -75,6 +77,7 @@ class Why:
     score: float | None = None
     energy_above_hull: float | None = None
     stable_probability: float | None = None
+    failure_probability: float | None = None
     expected_cost: float | None = None
     neighbours: tuple[Neighbour, ...] = ()
 

@@ -38,6 +38,11 @@ class Pool:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def species(self, rows: NDArray[np.int64]) -> list[list[str]]:
+        """Return the element of each atom in the cells of these rows, in alphabetical order."""
+        counts = np.rint(self.fractions[rows] * self.sites[rows][:, None]).astype(int)
+        return [np.repeat(self.elements, each).tolist() for each in counts]
+
     def only(self, rows: NDArray[np.int64]) -> Pool:
         """Return the pool of these rows, in their order."""
         return replace(

@@ -27,7 +27,7 @@ class Verdict:
     stop
         True if the search ends here.
     rule
-        ``calculations``, ``hours``, ``rounds_without_discovery``,
+        ``calculations``, ``hours``, ``node_hours``, ``rounds_without_discovery``,
         ``expected_missed`` or ``pool_exhausted``; None to go on.
     evidence
         The numbers that decided.
@@ -51,6 +51,8 @@ class Limits:
         Calculations at most, the elements' references not counted.
     hours
         Hours of wall time at most.
+    node_hours
+        Node-hours of engines at most.
     rounds_without_discovery
         Rounds in a row without a new find.
     expected_missed
@@ -59,6 +61,7 @@ class Limits:
 
     calculations: int | None = None
     hours: float | None = None
+    node_hours: float | None = None
     rounds_without_discovery: int | None = None
     expected_missed: float | None = None
 
@@ -69,8 +72,10 @@ class Progress:
 
     Parameters
     ----------
-    calculations, hours
+    calculations, hours, node_hours
         Spent so far.
+    price
+        Node-hours that another calculation may take; 0 while that is not known.
     unknown
         Candidates that can still be proposed.
     barren_rounds
@@ -92,6 +97,8 @@ class Progress:
     missed: Missed | None = None
     z_spread: float | None = None
     predictions: int = 0
+    node_hours: float = 0.0
+    price: float = 0.0
 
 
 def verdict(limits: Limits, progress: Progress) -> Verdict:
@@ -129,6 +136,20 @@ def hours_spent(limits: Limits, progress: Progress) -> Verdict | None:
         "hours",
         {"hours": progress.hours, "limit": limits.hours},
         f"The time is spent: {progress.hours:.2f} of {limits.hours:g} hours. " + _left(progress),
+    )
+
+
+def node_hours_spent(limits: Limits, progress: Progress) -> Verdict | None:
+    """Stop where another calculation would not fit into the node-hours asked for."""
+    limit, spent = limits.node_hours, progress.node_hours
+    if limit is None or (spent < limit and spent + progress.price <= limit):
+        return None
+    more = f", and another may take {progress.price:.3g}" if spent < limit else ""
+    return Verdict(
+        True,
+        "node_hours",
+        {"node_hours": spent, "limit": limit, "price": progress.price},
+        f"The budget is spent: {spent:.3g} of {limit:g} node-hours{more}. " + _left(progress),
     )
 
 
@@ -192,6 +213,7 @@ def trusted(progress: Progress) -> bool:
 RULES: Iterable[Callable[[Limits, Progress], Verdict | None]] = (
     calculations_spent,
     hours_spent,
+    node_hours_spent,
     pool_exhausted,
     barren,
     few_missed,

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from leadline.tasks.answers import Answer, Answers, answer
-from leadline.tasks.calculation import calculation_id
+from leadline.tasks.calculation import FailureKind, calculation_id
 from leadline.tasks.remedies import Use, changed_words, use_of
 from leadline.tasks.store.records import (
     Calculation,
@@ -227,6 +227,14 @@ class Notebook:
         """Return the rows of the pool that are never to be proposed again."""
         return [rows[each.structure] for each in self.proposals if each.structure in rows]
 
+    def failed(self, rows: Mapping[str, int]) -> list[int]:
+        """Return the rows of the pool that no engine could compute, for physics' sake."""
+        return [
+            rows[each.structure]
+            for each in self.proposals
+            if each.structure in rows and (record := self.deciding(each)) and _defied(record)
+        ]
+
     def pending(self, rows: Mapping[str, int]) -> list[int]:
         """Return the rows of the pool whose calculations run or wait."""
         waiting = {each.id for each in self.unended}
@@ -266,6 +274,13 @@ class Notebook:
     def _state(self, proposal: Proposal) -> CalculationState | None:
         record = self.deciding(proposal)
         return record.state if record else None
+
+
+def _defied(record: Calculation) -> bool:
+    """Tell whether a calculation was set aside because of what it computes."""
+    if record.state is not CalculationState.QUARANTINED or record.failure is None:
+        return False
+    return bool(record.failure.get("kind") == FailureKind.PHYSICS)
 
 
 def _linked(proposal: Proposal, calculation: str) -> Proposal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from leadline.surrogate.acquisition import acquisition, sampled_finds
 from leadline.surrogate.batch import Shares, choose
 from leadline.surrogate.explain import Why, without_model
+from leadline.surrogate.failures import FailureModel
 from leadline.surrogate.missed import Missed, Rest, missed
 from leadline.surrogate.pool import Pool
 from leadline.surrogate.spread import AS_STATED, stretches
@@ -19,6 +20,9 @@ from leadline.tasks.problem import Problem
 from leadline.tasks.search import search
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Cost = Callable[[Rows], Floats]
+"""What the calculations of rows of the pool cost, float64[n], in any unit above zero."""
 
 NO_SURPRISES = np.empty(0)
 """Before any prediction was answered."""
@@ -102,6 +106,8 @@ def propose(
     *,
     pending: Iterable[int] = (),
     closed: Iterable[int] = (),
+    failed: Iterable[int] = (),
+    cost: Cost | None = None,
 ) -> list[Pick]:
     """Return the q candidates to calculate next, fewer if the pool runs out.
 
@@ -123,6 +129,10 @@ def propose(
         Rows whose calculations run or wait: the belief takes them in as expected.
     closed
         Rows never to propose again: failed, vetoed, known under another id.
+    failed
+        Rows whose calculations gave no answer: those like them wait.
+    cost
+        What the calculations of rows cost, float64[n], if picks are to be worth it.
 
     Returns
     -------
@@ -137,21 +147,23 @@ def propose(
     probability = view.find_probability(context, sampled_finds(context), AS_STATED)
     for place in np.flatnonzero(np.isin(rows, waiting)):
         context = replace(context, posterior=context.posterior.given(int(place)))
+    risk = _failure_probability(learned, pool, rows, failed)
     choices = choose(
         context,
         np.asarray(pool.features[rows]),
         acquisition(settings.acquisition, problem.kind),
         settings.shares.split(q, rng),
         free[rows],
+        success=None if risk is None else 1.0 - risk,
+        cost=None if cost is None else cost(rows),
     )
-    return [
-        Pick(
-            int(rows[choice.row]),
-            pool.ids[rows[choice.row]],
-            view.why(int(rows[choice.row]), choice, float(probability[choice.row])),
-        )
-        for choice in choices
-    ]
+    picks = []
+    for choice in choices:
+        why = view.why(int(rows[choice.row]), choice, float(probability[choice.row]))
+        if risk is not None:
+            why = replace(why, failure_probability=float(risk[choice.row]))
+        picks.append(Pick(int(rows[choice.row]), pool.ids[rows[choice.row]], why))
+    return picks
 
 
 def pool_outlook(
@@ -189,6 +201,19 @@ def pool_outlook(
     others = Rest(view.goal(rest), learned.mean[rest], learned.sd[rest])
     left = missed(context, finds, found, others, stretch)
     return Outlook(mean, sd, view.above_hull(mean), probability, left)
+
+
+def _failure_probability(
+    learned: Learned, pool: Pool, rows: Rows, failed: Iterable[int]
+) -> Floats | None:
+    """Return the probability that rows give no answer, or None where none has failed yet."""
+    lost = np.unique(np.fromiter(failed, dtype=np.int64))
+    if not len(lost):
+        return None
+    answered = np.setdiff1d(learned.training.pool_index, lost)
+    tried = np.concatenate([answered, lost])
+    model = FailureModel.fit(pool.features[tried], np.arange(len(tried)) >= len(answered))
+    return model.probability(pool.features[rows])
 
 
 def _open(pool: Pool, closed: Iterable[int]) -> NDArray[np.bool_]:

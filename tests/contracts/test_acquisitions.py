@@ -72,6 +72,13 @@ def test_scores_are_finite_and_one_for_each_candidate(rule: Acquisition, goal: s
 
 
 @pytest.mark.parametrize(("rule", "goal"), CASES)
+def test_a_score_that_is_a_value_is_not_below_zero(rule: Acquisition, goal: str) -> None:
+    if rule.scale != "value":
+        pytest.skip("its scores are no values")
+    assert (rule(context(goal), X) >= 0).all()
+
+
+@pytest.mark.parametrize(("rule", "goal"), CASES)
 def test_the_same_belief_gives_the_same_scores(rule: Acquisition, goal: str) -> None:
     np.testing.assert_array_equal(rule(context(goal), X), rule(context(goal), X))
 

@@ -137,6 +137,9 @@ def test_each_fault_of_an_engine_is_told_apart_and_the_campaign_goes_on_to_its_e
     assert of.keys() == set(FAULTS)
     _quarantined(of)
     _healed(of)
+    modelled = [each.why for each in proposals if each.why["mean"] is not None]
+    assert modelled
+    assert all(0 < each["failure_probability"] < 1 for each in modelled[8:])
     _shown(command, of)
     assert not _left_behind(store)
 

@@ -54,3 +54,32 @@ def test_shares_of_small_batches_hold_over_many_rounds(q: int) -> None:
     assert len(picks) == 4000 * q
     assert picks.count("uncertainty") / len(picks) == pytest.approx(0.1, abs=0.015)
     assert picks.count("random") / len(picks) == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["log-expected-improvement", "uncertainty"])
+def test_what_may_fail_or_costs_more_waits(name: str) -> None:
+    rule, plain = ACQUISITIONS[name], choose(context(), X, ACQUISITIONS[name], ("exploit",), FREE)
+    first = plain[0].row
+    doomed = np.where(np.arange(8) == first, 1e-6, 1.0)
+    assert choose(context(), X, rule, ("exploit",), FREE, success=doomed)[0].row != first
+    assert choose(context(), X, rule, ("exploit",), FREE, cost=1 / doomed)[0].row != first
+    alone = np.arange(8) == first
+    assert choose(context(), X, rule, ("exploit",), alone, success=doomed)[0].row == first
+
+
+def test_a_logarithm_is_set_against_chance_and_cost_as_its_value_is() -> None:
+    scores, success, cost = np.array([0.2, 3.0]), np.array([0.5, 0.1]), np.array([2.0, 7.0])
+    value = ACQUISITIONS["hull-improvement"].per_cost(scores, success, cost)
+    logarithm = ACQUISITIONS["log-expected-improvement"].per_cost(np.log(scores), success, cost)
+    np.testing.assert_allclose(value, [0.05, 3 / 70])
+    np.testing.assert_allclose(np.exp(logarithm), value)
+
+
+def test_auto_is_what_it_stands_for_when_it_is_set_against_a_cost() -> None:
+    cost = np.linspace(1.0, 5.0, 8)
+    names = ("auto", "log-expected-improvement")
+    one, other = (
+        choose(context(), X, ACQUISITIONS[name], ("exploit",) * 3, FREE, cost=cost)
+        for name in names
+    )
+    assert one == other

@@ -15,6 +15,8 @@ MIDWAY = Progress(
     missed=Missed(3.0, 0.06, 0.002, 0.1),
     z_spread=1.1,
     predictions=30,
+    node_hours=7.25,
+    price=0.5,
 )
 NO_LIMITS = Limits()
 
@@ -46,6 +48,8 @@ def test_a_search_that_goes_on_says_what_its_evidence_lacks(
     [
         (Limits(calculations=40), "calculations", "40 of 40 calculations"),
         (Limits(hours=1.5), "hours", "2.00 of 1.5 hours"),
+        (Limits(node_hours=7.0), "node_hours", "spent: 7.25 of 7 node-hours. The model"),
+        (Limits(node_hours=7.5), "node_hours", "7.25 of 7.5 node-hours, and another may take 0.5."),
         (
             Limits(rounds_without_discovery=1),
             "rounds_without_discovery",
@@ -65,6 +69,7 @@ def test_each_rule_stops_at_its_limit_and_says_so(limits: Limits, rule: str, wor
     [
         Limits(calculations=41),
         Limits(hours=2.1),
+        Limits(node_hours=7.75),
         Limits(rounds_without_discovery=2),
         Limits(expected_missed=3.0),
     ],

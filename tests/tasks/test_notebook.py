@@ -65,6 +65,7 @@ def test_rows_that_are_asked_for_are_closed_and_those_that_wait_are_pending(
     rows = {each.structure: row for row, each in enumerate(book.picks)}
     assert book.closed(rows) == [0, 1, 2, 3]
     assert book.pending(rows) == [3]
+    assert book.failed(rows) == [2]
 
 
 def test_a_live_notebook_is_what_a_resumed_driver_reads(records: Records) -> None:

@@ -227,3 +227,27 @@ def test_what_is_looked_for_is_said_in_words(
     problem: PropertyProblem, words: str, criterion: str
 ) -> None:
     assert (problem.words, problem.criterion) == (words, criterion)
+
+
+def test_what_is_like_failures_waits_and_its_picks_say_so() -> None:
+    learned, pool, _ = trained()
+    settings = replace(FEW, shares=Shares(0, 0))
+    first = [pick.row for pick in propose(learned, pool, HULL, settings, 10, rng())]
+    near = np.argsort(np.abs(pool.features - pool.features[first[0]]).sum(axis=1))
+    failed = [int(row) for row in near[1:40] if row not in KNOWN][:12]
+    picks = propose(learned, pool, HULL, settings, 10, rng(), closed=failed, failed=failed)
+    risks = [pick.why.failure_probability for pick in picks]
+    assert all(risk is not None and 0 < risk < 1 for risk in risks)
+    assert first[0] not in [pick.row for pick in picks][:3]
+    unharmed = propose(learned, pool, HULL, settings, 1, rng())
+    assert unharmed[0].why.failure_probability is None
+
+
+def test_picks_are_chosen_for_their_worth_a_cost() -> None:
+    learned, pool, _ = trained()
+    settings = replace(FEW, shares=Shares(0, 0))
+    first = propose(learned, pool, HULL, settings, 1, rng())[0].row
+    dear = propose(
+        learned, pool, HULL, settings, 5, rng(), cost=lambda rows: np.where(rows == first, 1e6, 1.0)
+    )
+    assert first not in [pick.row for pick in dear]
