@@ -32,6 +32,7 @@ from leadline.flows.prefect_trouble import (
     lent_retries,
     reason_of,
     send_what_waits,
+    why_no_server,
 )
 from leadline.flows.process_settings import defaults, no_proxy, process_settings
 from leadline.flows.server_register import Lobby
@@ -102,8 +103,8 @@ def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[P
     Raises
     ------
     PrefectServerError
-        If ``PREFECT_API_URL`` is set and nothing answers there, or if no server
-        can be started.
+        If ``PREFECT_API_URL`` is set and no Prefect server answers there, or refuses
+        the password, or if no server can be started.
     """
     with quiet_senders(), process_settings(defaults(PATIENT)):
         if PREFECT_API_URL.value():
@@ -214,12 +215,8 @@ def _named_server() -> PrefectServer:
             with get_client(sync_client=True) as client:
                 client.api_version()
         except Exception as error:  # no address, no route, no certificate, no right, no server
-            cause = error.__cause__ or error
             raise PrefectServerError(
-                f"PREFECT_API_URL is {api}, and no Prefect server answers there: {cause}. "
-                "Start that server (`prefect server start`), or name another, or unset the "
-                "variable (`prefect config unset PREFECT_API_URL` if it stands in the profile) "
-                "and leadline starts one on this machine."
+                f"PREFECT_API_URL is {api}, and {why_no_server(error, api)}"
             ) from error
     return PrefectServer(api, url, started=False, words=f"Prefect: {url} (PREFECT_API_URL)")
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http import HTTPStatus
+from json import JSONDecodeError
 from typing import Any
 
 import httpx
@@ -19,6 +21,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
     PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_CLIENT_MAX_RETRIES,
     temporary_settings,
@@ -45,6 +48,35 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, httpx.TransportError):
         return f"it does not answer ({type(error).__name__})"
     return f"{type(error).__name__}: {error}"
+
+
+def why_no_server(error: Exception, api: str) -> str:
+    """Return what was found at an address in place of a Prefect server, and what to do.
+
+    Parameters
+    ----------
+    error
+        What asking for the server's version came to.
+    api
+        The address.
+    """
+    status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        known = bool(PREFECT_API_AUTH_STRING.value())
+        found = "refuses the password given" if known else "asks for a password, and none is given"
+        return (
+            f"the server there {found} (HTTP {status}): set PREFECT_API_AUTH_STRING to its "
+            "USER:PASSWORD"
+        )
+    if status == HTTPStatus.NOT_FOUND or isinstance(error, JSONDecodeError):
+        ends_well = api.rstrip("/").endswith("/api")
+        should = "look at host, port and path" if ends_well else "the address should end in /api"
+        return f"what answers there is not Prefect's API: {should}"
+    return (
+        f"no Prefect server answers there: {error.__cause__ or error}. Start that server "
+        "(`prefect server start`), or name another, or unset the variable (`prefect config unset "
+        "PREFECT_API_URL` if it stands in the profile) and leadline starts one on this machine"
+    )
 
 
 @contextmanager

@@ -243,6 +243,51 @@ def test_a_named_server_that_does_not_answer_is_refused() -> None:
         pytest.fail("a server that is not there was given")
 
 
+def refusal(**variables: str) -> str:
+    with (
+        process_settings(variables),
+        pytest.raises(PrefectServerError) as refused,
+        prefect_server(),
+    ):
+        pytest.fail("a server that cannot be used was given")
+    return str(refused.value)
+
+
+@pytest.mark.slow
+def test_a_password_that_is_missing_or_wrong_is_told_as_such(prefect_home: Path) -> None:
+    asks = {"PREFECT_HOME": str(prefect_home), "PREFECT_SERVER_API_AUTH_STRING": "ada:right"}
+    server = Server.start(asks, prefect_home / "server.log", first=0)
+    try:
+        server.wait_until_it_answers(prefect_home / "server.log")
+        named = {"PREFECT_API_URL": f"http://{HOST}:{server.port}/api"}
+        missing = refusal(**named)
+        wrong = refusal(**named, PREFECT_API_AUTH_STRING="ada:wrong")
+        with (
+            process_settings({**named, "PREFECT_API_AUTH_STRING": "ada:right"}),
+            prefect_server() as given,
+        ):
+            assert given.api == named["PREFECT_API_URL"]
+    finally:
+        server.end()
+    assert "the server there asks for a password, and none is given (HTTP 401)" in missing
+    assert "the server there refuses the password given (HTTP 401)" in wrong
+    assert "ada:wrong" not in wrong
+    for words in (missing, wrong):
+        assert "set PREFECT_API_AUTH_STRING to its USER:PASSWORD" in words
+        assert "no Prefect server answers" not in words
+
+
+@pytest.mark.slow
+def test_an_address_that_is_not_that_of_the_api_is_told_as_such(
+    prefect_api: dict[str, str],
+) -> None:
+    api = prefect_api["PREFECT_API_URL"]
+    page = refusal(PREFECT_API_URL=api.removesuffix("/api"))
+    nowhere = refusal(PREFECT_API_URL=f"{api}/api")
+    assert page.endswith("what answers there is not Prefect's API: the address should end in /api")
+    assert nowhere.endswith("what answers there is not Prefect's API: look at host, port and path")
+
+
 def test_a_server_that_is_gone_holds_no_run(caplog: pytest.LogCaptureFixture) -> None:
     began = time.monotonic()
     with process_settings({"PREFECT_API_URL": GONE}), caplog.at_level(logging.WARNING):
