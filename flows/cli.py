@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import typer
 
 from leadline.flows.cli_options import Name, StoreFolder, use
 from leadline.flows.cli_steering import steering
+from leadline.flows.torch_warning import quiet_torch
 from leadline.surrogate.errors import LeadlineError
 
 app = typer.Typer(
@@ -325,9 +325,7 @@ AGAIN = 0.05
 
 def main() -> None:
     """Run the command; what is wrong is said in plain words, and exits with 2."""
-    # linear_operator, under gpytorch, scripts a function on import; torch 2.15 deprecates that
-    warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
-    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning:torch.jit._script")
+    quiet_torch()
     with _noted_interrupts() as heard:
         try:
             _flushed()

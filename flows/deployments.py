@@ -27,6 +27,7 @@ from leadline.flows.review import review
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.store_of import FOLDER, URI, store_folder
 from leadline.flows.timetable import Timetable, by_interval, timetable
+from leadline.flows.torch_warning import PYTHONWARNINGS
 from leadline.tasks.compute.processes import host
 
 RECONCILED_EVERY = "1 h"
@@ -128,7 +129,8 @@ def _common(times: Timetable, pool: str | None) -> dict[str, Any]:
 def _variables() -> Mapping[str, str]:
     """Return what a worker, which runs elsewhere on the disk, must know; no secret is in it."""
     asked = {name: os.environ[name] for name in ("LEADLINE_PROFILES",) if name in os.environ}
-    asked["DO_NOT_TRACK"] = "1"  # the process of a run loads Prefect before it loads us
+    # The process of a run loads Prefect and torch before it comes to a line of ours.
+    asked |= {"DO_NOT_TRACK": "1", "PYTHONWARNINGS": PYTHONWARNINGS}
     return asked if URI in os.environ else {FOLDER: str(store_folder()), **asked}
 
 

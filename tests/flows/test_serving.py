@@ -23,7 +23,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
+from leadline.flows.deployments import campaign_deployment
+from leadline.flows.limits import RunLimits
+from leadline.flows.spec_file import read_spec
 from leadline.flows.timetable import timetable
+from leadline.flows.torch_warning import PYTHONWARNINGS
 from leadline.tasks.errors import InputError
 from leadline.tasks.store.store import open_store
 
@@ -204,7 +208,11 @@ def test_the_deployments_that_come_along_are_deployed_and_read_back(
         assert ":" not in (each.entrypoint or ":")  # a module, not a file
         assert each.pull_steps in (None, [])
         assert each.job_variables == {
-            "env": {"LEADLINE_STORE": str(tmp_path / "store"), "DO_NOT_TRACK": "1"}
+            "env": {
+                "LEADLINE_STORE": str(tmp_path / "store"),
+                "DO_NOT_TRACK": "1",
+                "PYTHONWARNINGS": PYTHONWARNINGS,
+            }
         }
     assert campaign.parameters["spec"]["stop"]["calculations"] == 120
     assert _schedules(campaign) == [CronSchedule(cron="0 2 * * *", timezone="UTC")]
@@ -219,6 +227,20 @@ def test_the_deployments_that_come_along_are_deployed_and_read_back(
     definitions = campaign.parameter_openapi_schema["definitions"]
     assert "picks" in str(definitions["AcquisitionSpec"])
     assert definitions["CampaignSpec"]["properties"]["engine"]["description"]
+
+
+@pytest.mark.usefixtures("served")
+def test_what_a_worker_starts_says_nothing_of_what_gpytorch_stands_on(
+    campaign_file: WriteFile,
+) -> None:
+    deployed = campaign_deployment(read_spec(campaign_file()), RunLimits(), timetable(), "pool")
+    load = "import leadline.flows.campaign, gpytorch"
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    variables = bare | deployed.job_variables["env"]
+    loaded = subprocess.run(
+        [sys.executable, "-c", load], env=variables, capture_output=True, text=True
+    )
+    assert (loaded.returncode, loaded.stderr) == (0, "")
 
 
 def _schedules(deployment: DeploymentResponse) -> list[Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -65,6 +66,17 @@ def test_a_cluster_on_this_machine_opens_shows_itself_and_leaves_nothing_behind(
     assert time.monotonic() - started < 10
     assert offspring() <= before
     assert capfd.readouterr() == ("", "")
+
+
+def test_dask_logs_no_line_for_each_worker_where_others_show_its_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("distributed"), "propagate", True)  # as under Prefect
+    caplog.set_level(logging.INFO, "distributed")
+    with open_cluster(Profile(name="here", cluster=LocalCluster(workers=1))):
+        pass
+    assert [each.getMessage() for each in caplog.records if each.levelno < logging.WARNING] == []
+    assert logging.getLogger("distributed").level == logging.INFO
 
 
 def test_a_worker_that_cannot_start_is_an_error_and_not_a_hang(
