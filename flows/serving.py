@@ -25,8 +25,10 @@ from leadline.flows.deployments import (
 )
 from leadline.flows.findings import Say
 from leadline.flows.limits import RunLimits
+from leadline.flows.pauses import told_of_pauses
 from leadline.flows.prefect_server import PrefectServer, prefect_server
 from leadline.flows.receiving import ROOTS, named_paths, opened_to
+from leadline.flows.served import served_here
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_file import read_spec
 from leadline.flows.store_of import FOLDER, URI, store_folder
@@ -50,6 +52,8 @@ def serve_campaigns(
     ------
     SpecError
         If a file is refused; nothing was registered.
+    ServedError
+        If another process serves one of them; nothing was registered either.
     """
     specs = _specs(files, changes)
     checked = [check_without_store(each, say) for each in specs]
@@ -58,13 +62,19 @@ def serve_campaigns(
     # A run is a process of its own: it has to find the store that is meant here, and may read
     # what the files name.
     os.environ[FOLDER], os.environ[ROOTS] = str(store_folder()), opened_to(specs)
-    with prefect_server() as server:
+    with prefect_server() as server, served_here([each.name for each in specs]):
         say(server.words)
         runner = Runner(name="leadline", limit=RUNS_OF_EACH * len(specs) + 1)
+        registered = {}
         for each in _deployments(specs, limits, times):
-            _say_registered(each, cast(UUID, runner.add_deployment(each)), times, server, say)
-        say("Serving; Ctrl-C ends what runs, and pauses the schedules until this is started again.")
-        with suppress(KeyboardInterrupt, TerminationSignal):
+            id_ = cast(UUID, runner.add_deployment(each))
+            registered[id_] = each.full_name
+            _say_registered(each, id_, times, server, say)
+        say(
+            "Serving; Ctrl-C or SIGTERM ends what runs, and pauses the schedules until this is "
+            "started again."
+        )
+        with told_of_pauses(registered, say), suppress(KeyboardInterrupt, TerminationSignal):
             asyncio.run(runner.start())
         say("Ended; the schedules are paused, and the store has every result.")
     return True

@@ -15,6 +15,7 @@ LeadlineError (surrogate/errors.py)
 ├── WriteError                  a file that leadline makes has no room, or may not be written
 ├── SpecChangeError             a changed file would mix labels in one campaign
 ├── LeaseError                  another driver works on this campaign
+├── ServedError                 another process serves this campaign
 ├── PrefectServerError          no Prefect server answers, or none can be started
 ├── OracleError                 a backtest asked for an answer before its pick was on record
 └── ComputeError                workers or clusters
@@ -79,6 +80,10 @@ class SpecChangeError(LeadlineError):
 
 class LeaseError(LeadlineError):
     """Another driver works on this campaign."""
+
+
+class ServedError(LeadlineError):
+    """Another process serves this campaign."""
 
 
 class PrefectServerError(LeadlineError):

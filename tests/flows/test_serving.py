@@ -6,14 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
@@ -22,13 +26,19 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
+from prefect.types.entrypoint import EntrypointType
 
+from leadline.flows.campaign import campaign
 from leadline.flows.deployments import campaign_deployment
 from leadline.flows.limits import RunLimits
+from leadline.flows.served import served_here
 from leadline.flows.spec_file import read_spec
 from leadline.flows.timetable import timetable
 from leadline.flows.torch_warning import PYTHONWARNINGS
-from leadline.tasks.errors import InputError
+from leadline.tasks.beside import beside
+from leadline.tasks.errors import InputError, ServedError
 from leadline.tasks.store.store import open_store
 
 if TYPE_CHECKING:
@@ -169,6 +179,98 @@ def test_of_two_that_serve_one_store_the_end_of_one_leaves_the_other_its_reconci
     assert paused == {"first": False, "second": True}
     serving[0].send_signal(signal.SIGTERM)
     serving[0].communicate(timeout=LIMIT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("served")
+def test_a_second_process_that_would_serve_a_campaign_is_refused_until_the_first_is_gone(
+    leadline: Run, campaign_file: WriteFile
+) -> None:
+    file, other = campaign_file("single"), campaign_file("beside")
+    first = leadline("serve", file)
+    assert "Serving;" in lines_until("Serving;", first)
+    words, errors = leadline("serve", other, file).communicate(timeout=LIMIT)
+    assert f"campaign single is served by process {first.pid} on " in errors
+    assert "Traceback" not in errors
+    assert "Registered" not in words
+    with get_client(sync_client=True) as client:
+        assert not client.read_deployment_by_name("campaign/single").paused
+        with pytest.raises(ObjectNotFound):
+            client.read_deployment_by_name("campaign/beside")
+    first.kill()
+    first.wait()
+    with ctrl_c_ignored():
+        successor = leadline("serve", file)
+    lines_until("Serving;", successor)
+    with get_client(sync_client=True) as client:
+        client.pause_deployment(client.read_deployment_by_name("campaign/single").id)
+        said = lines_until("Somebody paused", successor)
+        assert "Somebody paused campaign/single in Prefect: no run begins by itself until" in said
+        client.resume_deployment(client.read_deployment_by_name("campaign/single").id)
+        assert "campaign/single: runs begin" in lines_until("Somebody resumed", successor)
+        successor.send_signal(signal.SIGTERM)
+        words, errors = successor.communicate(timeout=LIMIT)
+        assert "Ended; the schedules are paused" in words, errors
+        assert "Somebody" not in words  # it pauses them itself
+        assert client.read_variable_by_name("leadline-served-single") is None
+
+
+@contextmanager
+def ctrl_c_ignored() -> Iterator[None]:
+    """Let what is started in the block begin as a script's background job does: deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def lines_until(words: str, process: subprocess.Popen[str]) -> str:
+    """Return what a process says up to the line that holds these words."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(said + process.communicate()[1])
+
+
+@pytest.mark.usefixtures("served")
+def test_whoever_serves_on_another_host_is_proved_there_by_asking_for_its_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("leadline.flows.served.WATCHED_S", 15.0)
+    deployed = campaign.to_deployment(name="far", entrypoint_type=EntrypointType.MODULE_PATH)
+    id_ = cast(UUID, cast(RunnerDeployment, deployed).apply())
+    far = "elsewhere/some-boot/12/34.00/ab"
+    with get_client(sync_client=True) as client:
+        client.create_variable(VariableCreate(name="leadline-served-far", value=far))
+        with served_here(["far"]):  # nobody asks for its runs
+            assert client.read_variable_by_name("leadline-served-far").value != far  # type: ignore[union-attr]
+        client.create_variable(VariableCreate(name="leadline-served-far", value=far))
+
+        def ask(ended: threading.Event) -> None:
+            asked = {"deployment_ids": [str(id_)]}
+            while not ended.wait(1):
+                client.request("POST", "/deployments/get_scheduled_flow_runs", json=asked)
+
+        with beside("asking", ask):
+            until_ready(client, id_)
+            with (
+                pytest.raises(ServedError, match="far is served by process 12 on elsewhere, and"),
+                served_here(["far"]),
+            ):
+                pytest.fail("two serve one campaign")
+        assert client.read_variable_by_name("leadline-served-far").value == far  # type: ignore[union-attr]
+
+
+def until_ready(client: SyncPrefectClient, id_: UUID) -> None:
+    deadline = time.monotonic() + LIMIT
+    while client.read_deployment(id_).status is not DeploymentStatus.READY:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.slow
