@@ -13,6 +13,7 @@ from typing import Any
 from leadline.flows.spec import CampaignSpec
 from leadline.flows.spec_file import spec_from
 from leadline.tasks.errors import InputError, SpecError
+from leadline.tasks.quantities import written_time
 from leadline.tasks.settings import shown
 from leadline.tasks.store.records import Campaign
 
@@ -28,6 +29,7 @@ MAY_CHANGE = {
 }
 """The keys that a running campaign takes over, and what they mean."""
 _IN_REVIEW = ("review.silence", "review.after")
+_TIMES = ("review.after", "stop.hours")
 
 
 @dataclass(frozen=True)
@@ -109,20 +111,20 @@ def merged(file: CampaignSpec, campaign: Campaign) -> Merged:
         now = value_of(file, key)
         if now == held["value"]:
             continue  # the file has taken it over
+        held_words, now_words = _said(held["value"], key), _said(now, key)
         who = f"set by {held['by']} at {held['at']}" + (f" ({held['why']})" if held["why"] else "")
         if now == held["file"]:
             section, _, name = key.partition(".")
             plain[section] = {**plain[section], name: held["value"]} if name else held["value"]
             kept[key] = held
             words.append(
-                f"{key} is {_said(held['value'])}, {who}, and not {_said(now)} as in the file. "
+                f"{key} is {held_words}, {who}, and not {now_words} as in the file. "
                 f"To keep it, write it there; to take it back: leadline set {campaign.name} "
-                f"'{key}={_said(now)}'"
+                f"'{key}={now_words}'"
             )
         else:
             words.append(
-                f"{key} is {_said(now)} by the file, which changed since {_said(held['value'])} "
-                f"was {who}"
+                f"{key} is {now_words} by the file, which changed since {held_words} was {who}"
             )
     return Merged(CampaignSpec.model_validate(plain), kept, tuple(words))
 
@@ -136,7 +138,7 @@ def value_of(spec: CampaignSpec, key: str) -> Any:
 
 def changed_words(changes: Mapping[str, Any]) -> str:
     """Return changes as a person reads them."""
-    return ", ".join(f"{key} = {_said(value)}" for key, value in changes.items())
+    return ", ".join(f"{key} = {_said(value, key)}" for key, value in changes.items())
 
 
 def _refused(key: str) -> str:
@@ -152,9 +154,12 @@ def _what_may() -> str:
     )
 
 
-def _said(value: Any) -> str:
+def _said(value: Any, key: str) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_said(each)}" for key, each in value.items()) + "}"
+        inner = (f"{name}: {_said(each, f'{key}.{name}')}" for name, each in value.items())
+        return "{" + ", ".join(inner) + "}"
+    if key in _TIMES and isinstance(value, (int, float)):
+        return written_time(value)
     return "null" if value is None else shown(value).strip("'")
 
 

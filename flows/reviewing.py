@@ -16,6 +16,7 @@ from leadline.flows.asking import by_whom
 from leadline.flows.verdicts import deadline_words, waiting_among
 from leadline.tasks.errors import ConflictError, InputError
 from leadline.tasks.notebook import turn
+from leadline.tasks.quantities import written_time
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.base import now
 from leadline.tasks.store.records import Message, Proposal, ProposalState
@@ -88,7 +89,7 @@ def speak_for_silence(loop: Loop) -> None:
     state = ProposalState.APPROVED if rule.silence == "approve" else ProposalState.VETOED
     late = [each for each in waiting(loop) if now() >= _due(loop, each.round)]
     for each in late:
-        why = f"nobody spoke within {rule.after:g} hours"
+        why = f"nobody spoke within {written_time(rule.after)}"
         verdict = {"by": NOBODY, "at": _at(now()), "why": why, "how": "review.silence"}
         _decide(loop, each, state, verdict)
     if late:

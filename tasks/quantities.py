@@ -47,6 +47,12 @@ def _split(value: float | str, factors: Mapping[str, float]) -> tuple[float | No
     return float(match[1]), 1.0 if not unit else factors.get(unit)
 
 
+def written_time(hours: float) -> str:
+    """Return a time as a person writes it, to be read back as it was: ``20 s``, ``1.5 h``."""
+    unit = next((each for each in ("h", "min") if hours >= TIME[each]), "s")
+    return f"{hours / TIME[unit]:.12g} {unit}"
+
+
 EnergyPerAtom = Annotated[float, BeforeValidator(quantity("eV/atom", ENERGY_PER_ATOM))]
 Hours = Annotated[float, BeforeValidator(quantity("hours", TIME))]
 Seconds = Annotated[float, BeforeValidator(quantity("seconds", SECONDS))]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prefect_here import small_campaign
 
-from leadline.flows.in_flight import merged, set_over, with_changes
+from leadline.flows.in_flight import changed_words, merged, set_over, with_changes
 from leadline.flows.spec import CampaignSpec
 from leadline.tasks.errors import SpecError
 from leadline.tasks.store.records import Campaign
@@ -41,6 +41,26 @@ def test_a_run_with_the_old_file_takes_nothing_back_and_says_where_they_differ()
         "in the file. To keep it, write it there; to take it back: leadline set small "
         "'stop.calculations=12'"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("20s", "20 s"),
+        ("90 min", "1.5 h"),
+        (0.7, "42 min"),
+        ("2 d", "48 h"),
+        (1.23456789, "1.23456789 h"),
+    ],
+)
+def test_a_time_is_said_as_a_person_writes_it_and_is_the_same_when_it_is_read_back(
+    given: str | float, said: str
+) -> None:
+    spec, in_flight = set_over(campaign({}), {"stop.hours": given}, ADA, "one")
+    assert changed_words({"stop.hours": in_flight["stop.hours"]["value"]}) == f"stop.hours = {said}"
+    assert with_changes(spec, {"stop.hours": said}).stop.hours == pytest.approx(spec.stop.hours)
+    asked = {"review": {"silence": "veto", "after": spec.stop.hours}}
+    assert changed_words(asked) == f"review = {{silence: veto, after: {said}}}"
 
 
 def test_a_file_that_says_the_same_has_taken_it_over() -> None:

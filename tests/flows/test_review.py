@@ -163,7 +163,7 @@ def test_the_form_in_prefect_decides_and_the_rule_for_silence_may_change_meanwhi
     assert three.verdict["how"] == "the form in Prefect"
     assert campaign_of(store).spec["acquisition"]["batch"] == 2
     said = command("set", "small", "review.silence=approve", "review.after=1 s", "--why", "go on")
-    assert "has taken over review = {silence: approve, after: 0.000" in said.out, said.err
+    assert "has taken over review = {silence: approve, after: 1 s}" in said.out, said.err
     words = ended(driver)
     assert "1 pick approved by silence, as the spec says" in words
     assert "Stopped: " in words
