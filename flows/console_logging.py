@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import prefect.main  # noqa: F401  sets up Prefect's logging, which then stays as it is
+from prefect.exceptions import CancelledRun
 from prefect.logging.handlers import PrefectConsoleHandler
 
 from leadline.flows.terminal_logging import all_handlers
+from leadline.tasks.errors import LeaseError, StoreLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RUNS = ("prefect.flow_runs", "prefect.task_runs")
 """Loggers that tell how a run ended."""
+_ENGINES = ("prefect.flow_runs", "prefect.engine")
+"""Loggers of the process that Prefect starts for a run of a deployment."""
 _SENDERS = ("prefect.events", "prefect._internal", "websockets", "EventsWorker", "APILogWorker")
 """Loggers of what carries events and logs to Prefect's server."""
 
@@ -57,6 +61,17 @@ def quiet_senders() -> Iterator[None]:
         logging.raiseExceptions = raising
         for handler in handlers:
             handler.removeFilter(_is_of_no_sender)
+
+
+def leave_to_states() -> None:
+    """Have Prefect log no traceback of what ends a run in a state that says all of it."""
+    for name in _ENGINES:
+        logging.getLogger(name).addFilter(_says_more_than_a_state)
+
+
+def _says_more_than_a_state(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (LeaseError, StoreLockedError, CancelledRun))
 
 
 def _says_no_run_failed(record: logging.LogRecord) -> bool:

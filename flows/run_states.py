@@ -21,6 +21,7 @@ from typing import ParamSpec, cast
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
+from leadline.flows.console_logging import leave_to_states
 from leadline.flows.summary import CampaignSummary, RunEnd
 from leadline.tasks.errors import LeaseError, StoreLockedError
 
@@ -34,11 +35,13 @@ def ends_in_states(run: Callable[P, CampaignSummary]) -> Callable[P, CampaignSum
     """Let a flow end in the state that says how its campaign's run ended.
 
     Who calls the flow still gets the summary. A run that was cancelled raises Prefect's
-    ``CancelledRun``, and one that found another driver its LeaseError or StoreLockedError.
+    ``CancelledRun``, and one that found another driver its LeaseError or StoreLockedError;
+    where Prefect calls the flow, it logs no traceback of them.
     """
 
     @wraps(run)
     def ended(*args: P.args, **kwargs: P.kwargs) -> CampaignSummary:
+        leave_to_states()
         try:
             state = state_of_run(run(*args, **kwargs))
         except (LeaseError, StoreLockedError) as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
+from prefect.flow_engine import run_flow
 
 from leadline.flows.campaign import campaign
 from leadline.flows.spec import CampaignSpec
@@ -90,6 +93,37 @@ def test_a_second_run_ends_in_a_state_that_names_the_first(store: Path) -> None:
         assert f"campaign small is driven by process {os.getpid()} on " in (state.message or "")
         with pytest.raises(LeaseError, match="campaign small is driven by process"):
             campaign(spec())
+
+
+def test_a_run_of_a_deployment_that_finds_another_at_work_says_so_without_a_traceback(
+    store: Path,
+) -> None:
+    kept, runs = Kept(), logging.getLogger("prefect.flow_runs")
+    with open_store(None, store) as records, get_client(sync_client=True) as client:
+        records.create_campaign(Campaign("small", spec().model_dump(mode="json")))
+        records.take_lease("small", this_process())
+        run = client.create_flow_run(campaign, parameters={"spec": spec().model_dump(mode="json")})
+        runs.addHandler(kept)
+        try:
+            with pytest.raises(LeaseError):  # as the process does that Prefect starts for a run
+                run_flow(campaign, run, {"spec": spec()}, error_logger=runs)
+        finally:
+            runs.removeHandler(kept)
+    said = [each.getMessage() for each in kept.log]
+    told = [each.partition("(")[0] for each in said if "is driven by process" in each]
+    assert told == ["Finished in state DrivenElsewhere"]
+    assert [each for each in kept.log if each.exc_info] == []
+
+
+class Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.log.append(record)
 
 
 def test_a_spec_that_is_wrong_fails_the_run_at_once_in_the_words_of_the_command_line(
