@@ -100,7 +100,7 @@ def test_a_phase_is_told_to_a_chat(
         courier.tell(happening.key, happening.message("cu-au", datetime.now(UTC), str(uuid4())))
     assert kept == [happening.key]
     words = json.loads(said.get(timeout=90))
-    assert words == {"text": "cu-au found Cu3Au (Pm-3m) at -0.0102, by calculation 32"}
+    assert words == {"text": "cu-au found Cu3Au (Pm-3m) at -0.0102 eV/atom, by calculation 32"}
 
 
 def test_a_server_takes_the_other_examples(
