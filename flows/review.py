@@ -17,7 +17,7 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
 from prefect.states import Completed
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from leadline.flows.asking import said
 from leadline.flows.run_parameters import CampaignName, explained
@@ -90,11 +90,10 @@ def review(name: CampaignName, hours: OpenFor = 24.0) -> State[str]:
             waiting = what_waits(store, name)
         if not waiting.picks:
             return Completed(message=f"no picks of {name} wait for review")
-        form = Verdicts.with_initial_data(description=page(waiting, problem))
-        get_run_logger().info("%s. Press Resume to see them and decide.", _opening(waiting))
+        get_run_logger().info("%s", _listed(waiting))
         try:
             verdicts = pause_flow_run(
-                wait_for_input=form,
+                wait_for_input=form(waiting, problem),
                 timeout=round(hours * 3600),
                 poll_interval=POLL_S,
                 key=f"review-{number}",
@@ -108,8 +107,20 @@ def review(name: CampaignName, hours: OpenFor = 24.0) -> State[str]:
             get_run_logger().warning("%s", problem)
 
 
+def form(waiting: Waiting, problem: str = "") -> type[Verdicts]:
+    """Return the form for the picks that wait, which stand in the help of its first field.
+
+    What Prefect itself would show above a form gets no height where the fields fill the window.
+    In a field's help it makes a space of each newline that no other follows, so they are doubled.
+    """
+    plain = Verdicts.model_fields["approve_all"].description
+    words = f"{page(waiting, problem)}\n\n{plain}".replace("\n", "\n\n")
+    shown = Field(default=False, description=words)
+    return create_model("Verdicts", __base__=Verdicts, approve_all=(bool, shown))
+
+
 def page(waiting: Waiting, problem: str = "") -> str:
-    """Return what stands above the form, in Markdown: a list, since tables there are cut off."""
+    """Return what a person decides about, in Markdown: a list, since tables are cut off."""
     return "\n".join(
         [
             *([f"**Not taken: {in_markdown(problem)}**", ""] if problem else []),
@@ -118,6 +129,12 @@ def page(waiting: Waiting, problem: str = "") -> str:
             *(_shown(each) for each in waiting.picks),
         ]
     )
+
+
+def _listed(waiting: Waiting) -> str:
+    """Return the same for Prefect's log."""
+    picks = [f"  {each.line}" for each in waiting.picks]
+    return "\n".join([f"{_opening(waiting)}:", *picks, "Press Resume to decide."])
 
 
 def _opening(waiting: Waiting) -> str:

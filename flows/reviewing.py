@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from leadline.flows.adding import added_pick
 from leadline.flows.asking import by_whom
-from leadline.flows.verdicts import deadline_words, waiting_among
+from leadline.flows.verdicts import deadline_words, shown_picks, waiting_among
 from leadline.tasks.errors import ConflictError, InputError
 from leadline.tasks.notebook import turn
 from leadline.tasks.quantities import written_time
@@ -68,6 +68,7 @@ def ask(loop: Loop) -> None:
     if not picks:
         return
     asked = {each.subject for each in loop.store.events(loop.name) if each.kind == ASKED}
+    lines = [each.line for each in shown_picks(picks, loop.book.structures)]
     for number in dict.fromkeys(each.round for each in picks):
         mine = [each for each in picks if each.round == number]
         loop.witness.asked(number, mine, _until(loop, number))
@@ -78,6 +79,9 @@ def ask(loop: Loop) -> None:
             f"{counted(len(mine), 'pick')} of round {number} {_verb(mine)} for review "
             f"({_until(loop, number)}): leadline review {loop.name}"
         )
+        for each, line in zip(picks, lines, strict=True):
+            if each.round == number:
+                loop.watcher.note(line)
         loop.store.log(loop.name, ASKED, key, {"picks": len(mine)})
 
 

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from leadline.flows.asking import said, wait_until_taken_up
+from leadline.flows.lab_book import named
 from leadline.flows.spec import ReviewSpec
 from leadline.tasks.errors import InputError
 from leadline.tasks.store.owner import in_words, is_gone
-from leadline.tasks.store.records import Message, Proposal, ProposalState
+from leadline.tasks.store.records import Message, Proposal, ProposalState, StructureRecord
 from leadline.tasks.store.store import Store
 from leadline.tasks.viewing import known_campaign
 
@@ -31,6 +32,11 @@ class WaitingPick:
     formula: str
     space_group: str
     words: str
+
+    @property
+    def line(self) -> str:
+        """The pick in a line of a log: its rank, its name, and why it was picked."""
+        return f"{self.rank}: {named(self.formula, self.structure)}. {self.words}"
 
 
 @dataclass(frozen=True)
@@ -139,18 +145,25 @@ def what_waits(store: Store, name: str) -> Waiting:
         return Waiting(name)
     rounds = tuple(dict.fromkeys(each.round for each in picks))
     created = next(each.created for each in store.rounds(name) if each.number == rounds[0])
-    structures = store.structures(each.structure for each in picks)
-    shown = [
+    shown = shown_picks(picks, store.structures(each.structure for each in picks))
+    return Waiting(name, rounds, shown, deadline_words(rule, created))
+
+
+def shown_picks(
+    picks: Sequence[Proposal], structures: Mapping[str, StructureRecord]
+) -> tuple[WaitingPick, ...]:
+    """Return all picks that wait as they are shown; of several rounds a rank says which."""
+    alone = len({each.round for each in picks}) == 1
+    return tuple(
         WaitingPick(
-            rank=str(each.rank + 1) if len(rounds) == 1 else f"{each.round}.{each.rank + 1}",
+            rank=str(each.rank + 1) if alone else f"{each.round}.{each.rank + 1}",
             structure=each.structure,
             formula=structures[each.structure].formula,
             space_group=structures[each.structure].space_group,
             words=str(each.why["words"]),
         )
         for each in picks
-    ]
-    return Waiting(name, rounds, tuple(shown), deadline_words(rule, created))
+    )
 
 
 def send_decision(

@@ -38,11 +38,15 @@ def _done(store: Path) -> int:
 
 def _decided(pages: Pages, picks: list[Proposal]) -> None:
     pages.open_run_named(f"review {NAME}")
-    pages.shows("4 picks of cu-au-asked for round 1", "Press Resume to see them and decide.")
+    pages.shows("4 picks of cu-au-asked for round 1", "Press Resume to decide.")
+    pages.shows(*(each.structure[:8] for each in picks))
     pages.page.get_by_role("button", name="Resume", exact=True).click()
     form = pages.page.get_by_role("dialog")
     for each in picks:
-        expect(form.get_by_text(each.structure[:12])).to_be_visible()
+        expect(
+            form.get_by_role("listitem").filter(has_text=each.structure[:12])
+        ).to_be_in_viewport()
+    expect(form.get_by_role("listitem")).to_have_count(len(picks))
     pages.field("Approve All (Optional)").get_by_role("switch").click()
     veto = pages.field("Veto (Optional)")
     veto.get_by_role("button", name="Add item").click()

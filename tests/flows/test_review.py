@@ -79,6 +79,7 @@ def test_picks_wait_and_a_killed_driver_finds_them_and_their_verdicts_again(
     assert said.out == "3 approved\n"
     words = ended(driver)
     assert "3 picks of round 2 wait for review (until somebody decides)" in words
+    assert [each.structure[:8] in words for each in second] == [True] * 3
     assert "Stopped: " in words
     assert [each.verdict["place"] for each in picks(store, State.LINKED, round_=2)] == [1, 2, 0]  # type: ignore[index]
     assert len({each["calculation"] for each in engines(store)}) == 2 + 3 + 3
@@ -199,7 +200,7 @@ def _paused(client: SyncPrefectClient, form: subprocess.Popen[str]) -> str:
 
 
 def _page(client: SyncPrefectClient) -> str:
-    """What stands above the form that a person is shown; '' while there is none."""
+    """What the form that a person is shown says first; '' while there is none."""
     (run, *_) = [*_runs(client), None]
     if run is None or run.state is None or not run.state.is_paused():
         return ""
@@ -207,7 +208,8 @@ def _page(client: SyncPrefectClient) -> str:
     assert keyset is not None
     # A run pauses before its page is written.
     with suppress(PrefectHTTPStatusError):
-        return str(json.loads(client.read_flow_run_input(run.id, keyset["description"])))
+        schema = json.loads(client.read_flow_run_input(run.id, keyset["schema"]))
+        return str(next(iter(schema["properties"].values()))["description"])
     return ""
 
 

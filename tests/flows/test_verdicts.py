@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from leadline.flows.review import Verdicts, Veto, page
+from leadline.flows.review import Verdicts, Veto, form, page
 from leadline.flows.review_command import Asked, shown
 from leadline.flows.verdicts import Decision, Waiting, WaitingPick
 from leadline.tasks.errors import InputError
@@ -66,3 +68,21 @@ def test_form_and_terminal_show_each_pick_with_its_reason_and_what_silence_does(
         assert all(each.words in words for each in PICKS)
     assert all(each.formula in terminal and formula(each.formula) in form for each in PICKS)
     assert page(WAITING, "rank 7").startswith("**Not taken: rank 7**")
+
+
+def test_the_form_begins_with_the_picks_and_takes_what_the_plain_one_takes() -> None:
+    asked = form(WAITING, "rank 7")
+    first, *others = asked.model_json_schema()["properties"].values()
+    shown = re.sub(r"\n(?!\n)", " ", first["description"])  # as Prefect's page does
+    lines = [line.strip() for line in shown.splitlines() if line.strip()]
+    assert lines == [
+        *(line for line in page(WAITING, "rank 7").splitlines() if line),
+        "approve every pick that you do not veto below",
+    ]
+    assert all(each["description"] and "cu-au" not in each["description"] for each in others)
+    given = {"approve_all": True, "veto": [{"rank": "2", "why": "soft"}]}
+    assert asked(**given).decision == Verdicts(**given).decision
+
+
+def test_a_log_names_each_pick_and_says_why() -> None:
+    assert PICKS[0].line == "1: Cu₃Au 1abcdef. It is the most promising."
