@@ -32,6 +32,7 @@ from leadline.tasks.store.records import (
     Campaign,
     CampaignState,
     Proposal,
+    ProposalState,
     StructureRecord,
 )
 from leadline.tasks.store.store import Store
@@ -230,7 +231,8 @@ def _listed(reader: CampaignReader, found: Sequence[Proposal], wanted: str) -> s
         told = "" if value is None else f"{value:10.5f}"
         told += "" if above is None else f"{above * 1e3:9.2f} meV/atom above the hull"
         told += f" with {answer.changed}" if answer and answer.changed else ""
-        state = record.state if record else "not queued"
+        unqueued = "vetoed" if proposal.state is ProposalState.VETOED else "not queued"
+        state = record.state if record else unqueued
         atoms = counted(structure.sites, "atom")
         round_ = f"round {proposal.round:<3} {state:<11} {told}".rstrip()
         return f"  {structure.id[:12]}  {structure.space_group:<10} {atoms:>9}  {round_}"
@@ -249,10 +251,18 @@ def _shown(reader: CampaignReader, proposal: Proposal) -> str:
         f"  from          {_pairs(structure.provenance)}",
         *_relations(structure),
         *_why(reader, proposal),
-        *(_calculation(reader, record) if record else ["  not queued yet"]),
+        *(_calculation(reader, record) if record else [f"  {_not_computed(proposal)}"]),
         *_remedy(reader, proposal),
     ]
     return "\n".join(lines)
+
+
+def _not_computed(proposal: Proposal) -> str:
+    """Say why a pick has no calculation."""
+    if proposal.state is not ProposalState.VETOED:
+        return "not queued yet"
+    why = (proposal.verdict or {}).get("why")
+    return "not computed: vetoed" + (f" ({why})" if why else "")
 
 
 def _relations(structure: StructureRecord) -> Iterable[str]:
