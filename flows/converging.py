@@ -34,7 +34,7 @@ from leadline.tasks.engines.atoms import to_atoms
 from leadline.tasks.engines.engine import Knob
 from leadline.tasks.engines.table import engine
 from leadline.tasks.errors import ConfigurationError, InputError
-from leadline.tasks.failed_attempts import last_failure
+from leadline.tasks.failed_attempts import last_failure, whereabouts
 from leadline.tasks.quantities import ENERGY_PER_ATOM, quantity
 from leadline.tasks.recipes.table import recipe
 from leadline.tasks.recording import structure_record
@@ -192,6 +192,7 @@ class _Probe:
         if record.energy is None:
             failure = last_failure(record)
             words = failure.message if failure else f"it is {record.state}"
+            words += f"; {whereabouts(record)}"
             raise ConfigurationError(f"{each.formula} could not be computed: {words}")
         return record
 

@@ -37,6 +37,7 @@ from leadline.surrogate.stopping import Verdict, verdict
 from leadline.tasks.assess import Assessment, assess
 from leadline.tasks.calculate import Outcome
 from leadline.tasks.errors import ConfigurationError, LeaseError
+from leadline.tasks.failed_attempts import whereabouts
 from leadline.tasks.learn import Learned, learn
 from leadline.tasks.ledger import Ledger, node_hours
 from leadline.tasks.metrics import surprises
@@ -346,7 +347,7 @@ class Loop:
         if outcome.state is State.DONE:
             self.pace.ended(seconds)
         if outcome.waiting or outcome.failure is not None:
-            words = outcome.waiting or (outcome.failure.message if outcome.failure else "")
+            words = outcome.waiting or _why(outcome)
             if (named := remedy_words(record)) and record.remedy_of is None:
                 words += f"; another calculation may converge, with {named}"
             self.watcher.note(f"{self.formula(record.structure)}: {outcome.state}: {words}")
@@ -381,6 +382,12 @@ class Loop:
     def nodes(self, sites: int) -> float:
         """Return how many nodes a calculation of so many atoms takes up."""
         return self.bench.profile.nodes(self.bench.spec.engine.name, sites)
+def _why(outcome: Outcome) -> str:
+    """Return why there is no answer, and where to read more about it."""
+    failure = outcome.failure
+    return f"{failure.message}; {whereabouts(outcome.calculation)}" if failure else ""
+
+
 
     def formula(self, structure: str) -> str:
         """Return the formula of a structure that is known, or the start of its id."""

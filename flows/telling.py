@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from pymatgen.core import Composition
@@ -14,6 +15,7 @@ from pymatgen.core import Composition
 from leadline.flows.held_jobs import held_jobs
 from leadline.flows.steering import steered, steering_lines, verdict_words
 from leadline.flows.store_of import open_for, store_folder
+from leadline.tasks.compute.attempt_files import attempt_folder
 from leadline.tasks.compute.job_notes import JobNote, job_notes
 from leadline.tasks.compute.profile import load_profile
 from leadline.tasks.compute.queue_settings import JOBS
@@ -366,6 +368,8 @@ def _attempts(record: Calculation) -> Iterable[str]:
         if attempt.failure:
             failure = attempt.failure
             yield f"    {failure['kind']}: {failure['reason']}: {failure['message']}"
+            if folder := attempt.where.get("folder"):
+                yield f"    files in {attempt_folder(Path(folder), attempt.number)}"
 
 
 def _whose(attempt: Attempt) -> str:

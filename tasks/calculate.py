@@ -40,6 +40,7 @@ from leadline.tasks.failed_attempts import (
     never_starts,
     remediable_failures,
     times_failed_by,
+    whereabouts,
 )
 from leadline.tasks.fresh_start import begun_afresh, engine_changes, fresh_start
 from leadline.tasks.judge import Judge
@@ -374,7 +375,7 @@ class Desk:
         if failure is None:
             return
         if failure.kind is FailureKind.CONFIGURATION and record.fingerprint == self.fingerprint:
-            raise ConfigurationError(f"{failure.reason}: {failure.message}")
+            raise ConfigurationError(f"{failure.reason}: {failure.message}; {whereabouts(record)}")
         # On a full disk all that is tried fails, and no structure is to blame.
         check_room(self.root)
         if failure.kind is FailureKind.REMOTE and lost_in_a_row(record) >= self.cuts:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from leadline.tasks.calculation import Failure, FailureKind
+from leadline.tasks.compute.attempt_files import attempt_folder
 from leadline.tasks.compute.dispatcher import IDLE
 from leadline.tasks.compute.right_sizing import is_own_doing
 from leadline.tasks.recipes.relax import NOT_RELAXED
@@ -15,6 +17,15 @@ def last_failure(record: Calculation) -> Failure | None:
     """Return why the last attempt gave no answer, or None."""
     plain = record.attempts[-1].failure if record.attempts else None
     return None if plain is None else Failure.from_plain(plain)
+
+
+def whereabouts(record: Calculation) -> str:
+    """Return which calculation it is and where its last attempt left its files, in words."""
+    words = f"calculation {record.id[:12]}"
+    folder = record.attempts[-1].where.get("folder") if record.attempts else None
+    if folder is None:
+        return words
+    return f"{words}, files in {attempt_folder(Path(folder), len(record.attempts))}"
 
 
 def remediable_failures(record: Calculation) -> int:

@@ -41,7 +41,8 @@ def classify(error: BaseException, directory: Path) -> Failure:
         return unstarted
     output = text_of(directory / MAIN)
     log = text_of(directory / LOG)
-    everything = log + output + text_of(directory / ERRORS)
+    errors = text_of(directory / ERRORS)
+    everything = log + output + errors
     for phrase, kind, reason in PHRASES:
         if phrase in everything:
             return Failure(kind, reason, line_with(phrase, everything))
@@ -49,7 +50,7 @@ def classify(error: BaseException, directory: Path) -> Failure:
     if block:
         return _by_block(block.group(1), log)
     if isinstance(error, CalledProcessError):
-        return by_exit("ABINIT", error.returncode, everything)
+        return by_exit("ABINIT", error.returncode, log + output, errors)
     if isinstance(error, BrokenOutputError) or DONE not in output:
         return Failure(FailureKind.REMOTE, "output-cut-short", f"{error}; it ends: {tail(output)}")
     return Failure(

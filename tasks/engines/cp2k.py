@@ -136,7 +136,8 @@ class Cp2kEngine(Engine):
         if unstarted := by_error(error, self.name):
             return unstarted
         output = text_of(directory / OUTPUT)
-        everything = output + text_of(directory / ERRORS)
+        errors = text_of(directory / ERRORS)
+        everything = output + errors
         for phrase, kind, reason in PHRASES:
             if phrase in everything:
                 return Failure(kind, reason, line_with(phrase, everything))
@@ -145,7 +146,7 @@ class Cp2kEngine(Engine):
             _, kind, reason = next(found, ("", FailureKind.PHYSICS, "engine-error"))
             return Failure(kind, reason, words)
         if isinstance(error, CalledProcessError):
-            return by_exit("CP2K", error.returncode, everything)
+            return by_exit("CP2K", error.returncode, output, errors)
         words = f"{type(error).__name__}: {error}; it ends: {tail(output)}"
         if isinstance(error, BrokenOutputError) or DONE not in output:
             return Failure(FailureKind.REMOTE, "output-cut-short", words)

@@ -51,7 +51,8 @@ def classify(error: BaseException, directory: Path) -> Failure:
     if unstarted := by_error(error, "espresso"):
         return unstarted
     output = text_of(directory / OUTPUT)
-    everything = output + text_of(directory / ERRORS)
+    errors = text_of(directory / ERRORS)
+    everything = output + errors
     for phrase, kind, reason in PHRASES:
         if phrase in everything:
             return Failure(kind, reason, line_with(phrase, everything))
@@ -59,7 +60,7 @@ def classify(error: BaseException, directory: Path) -> Failure:
     if block:
         return _by_routine(block)
     if isinstance(error, CalledProcessError):
-        return by_exit("pw.x", error.returncode, everything)
+        return by_exit("pw.x", error.returncode, output, errors)
     if isinstance(error, BrokenOutputError) or DONE not in output:
         return Failure(FailureKind.REMOTE, "output-cut-short", f"{error}; it ends: {tail(output)}")
     return Failure(

@@ -164,13 +164,16 @@ class GpawEngine(Engine):
         """Read the exception that GPAW left, its words, and the exit code."""
         if missing := by_error(error, self.name):
             return missing
-        printed = text_of(directory / OUTPUT) + text_of(directory / ERRORS)
+        output, errors = text_of(directory / OUTPUT), text_of(directory / ERRORS)
+        printed = output + errors
         for phrase, kind, reason in PHRASES:
             if phrase in printed:
                 return Failure(kind, reason, line_with(phrase, printed))
         if isinstance(error, CalledProcessError):
             left = _answer(directory)
-            return _by_kind(left) if left.get("error") else self._by_exit(error, printed)
+            if left.get("error"):
+                return _by_kind(left)
+            return by_exit("GPAW", error.returncode, output, errors)
         return Failure(FailureKind.REMOTE, "output-cut-short", f"{error}; {tail(printed)}")
 
     def remedies(self, failure: Failure, attempt: int) -> Mapping[str, Any] | None:
@@ -225,9 +228,6 @@ class GpawEngine(Engine):
         if not {"energy", "forces", "stress", "numbers"} <= answer.keys():
             raise BrokenOutputError(f"{ANSWER} is not there, or lacks numbers")
         return {key: value for key, value in answer.items() if key in RESULTS}
-
-    def _by_exit(self, error: CalledProcessError, printed: str) -> Failure:
-        return by_exit("GPAW", error.returncode, printed)
 
     def _folders(self) -> list[Path]:
         if self.site.pseudopotentials:

@@ -16,11 +16,15 @@ PHRASES = (
     ("Disk quota exceeded", FailureKind.REMOTE, "disk-full"),
     ("error while loading shared libraries", FailureKind.CONFIGURATION, "binary-broken"),
     ("not enough slots available", FailureKind.CONFIGURATION, "launcher"),
+    ("an attempt to run as root", FailureKind.CONFIGURATION, "launcher"),
+    ("built with SLURM's PMI support", FailureKind.CONFIGURATION, "launcher"),
 )
 """What the system and MPI say of any program: words, whose fault, reason."""
 ENDED_FROM_OUTSIDE = frozenset(
     {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU}
 )
+FIRST, LAST = 4, 2
+"""Lines of a program's errors that a message quotes, from their start and their end."""
 ROOM = 8_000_000
 """Characters of one file that are looked at, half at each end: a run gone wild writes many more."""
 
@@ -33,20 +37,23 @@ def by_error(error: BaseException, engine: str) -> Failure | None:
     return Failure(FailureKind.CONFIGURATION, "binary-missing", f"{words}machine profile")
 
 
-def by_exit(program: str, code: int, text: str) -> Failure:
-    """Say why ``program`` ended with ``code`` where its output ``text`` has no better reason."""
+def by_exit(program: str, code: int, output: str, errors: str) -> Failure:
+    """Say why ``program`` ended with ``code`` where what it printed has no better reason."""
+    said = gist(errors) or tail(output)
+    if _telling(errors) and _telling(output):
+        said += f"; its output ends: {tail(output)}"
     if code in (126, 127):
-        return Failure(FailureKind.CONFIGURATION, "binary-missing", f"exit {code}: {tail(text)}")
+        return Failure(FailureKind.CONFIGURATION, "binary-missing", f"exit {code}: {said}")
     ended_by = signal_of(code)
     if ended_by is None:
-        return Failure(FailureKind.REMOTE, "engine-exit", f"exit {code}: {tail(text)}")
+        return Failure(FailureKind.REMOTE, "engine-exit", f"exit {code}: {said}")
     if ended_by is signal.SIGXFSZ:
         words = f"{program} was ended by SIGXFSZ: a file grew past the limit of this account"
         return Failure(FailureKind.REMOTE, "disk-full", words)
     if ended_by in ENDED_FROM_OUTSIDE:
         words = f"{program} was ended by {ended_by.name}"
         return Failure(FailureKind.REMOTE, "engine-killed", words)
-    words = f"{program} crashed by {ended_by.name}: {tail(text)}"
+    words = f"{program} crashed by {ended_by.name}: {said}"
     return Failure(FailureKind.PHYSICS, "engine-crashed", words)
 
 
@@ -62,10 +69,24 @@ def line_with(phrase: str, text: str) -> str:
     return next(plain(line) for line in text.splitlines() if phrase in line)
 
 
+def gist(text: str) -> str:
+    """Return the first and last lines of ``text`` that say something in one; '' if none does.
+
+    A launcher says first why it starts nothing, an interpreter last what it failed by.
+    """
+    said = _telling(text)
+    shown = [*said[:FIRST], "...", *said[-LAST:]] if len(said) > FIRST + LAST else said
+    return " / ".join(shown)
+
+
 def tail(text: str, lines: int = 3) -> str:
-    """Return the last lines of ``text`` in one, fit to be shown."""
-    kept = [plain(line) for line in text.splitlines() if line.strip()]
-    return " / ".join(line for line in kept[-lines:] if line) or "(no output)"
+    """Return the last lines of ``text`` that say something in one, fit to be shown."""
+    return " / ".join(_telling(text)[-lines:]) or "(no output)"
+
+
+def _telling(text: str) -> list[str]:
+    """Return the lines with a word or a number in them: no blank ones, and no rules of dashes."""
+    return [plain(line) for line in text.splitlines() if any(map(str.isalnum, line))]
 
 
 def plain(line: str) -> str:

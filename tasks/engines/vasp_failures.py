@@ -85,10 +85,11 @@ def classify(error: BaseException, directory: Path, settings: Mapping[str, Any])
         return unstarted
     if isinstance(error, vasp_stop.StoppedError):
         return Failure(FailureKind.REMOTE, "walltime", str(error))
-    words = text_of(directory / OUTPUT) + text_of(directory / ERRORS)
+    output, errors = text_of(directory / OUTPUT), text_of(directory / ERRORS)
+    words = output + errors
     code = error.returncode if isinstance(error, CalledProcessError) else 0
     if signal_of(code) in ENDED_FROM_OUTSIDE:
-        return by_exit("VASP", code, words)
+        return by_exit("VASP", code, output, errors)
     for phrase, kind, reason in PHRASES:
         if phrase in words:
             return Failure(kind, reason, line_with(phrase, words))
@@ -97,7 +98,7 @@ def classify(error: BaseException, directory: Path, settings: Mapping[str, Any])
     if corrected := _corrected(error, directory, settings):
         return corrected
     if isinstance(error, CalledProcessError):
-        return by_exit("VASP", code, words)
+        return by_exit("VASP", code, output, errors)
     if isinstance(error, BrokenOutputError):
         return Failure(FailureKind.REMOTE, "output-cut-short", f"{error}; it ends: {tail(words)}")
     return Failure(

@@ -119,6 +119,10 @@ def test_a_whole_output_is_an_answer(play: Play) -> None:
          "configuration", "binary-broken"),
         ('echo "There are not enough slots available in the system" >&2; exit 1',
          "configuration", "launcher"),
+        ('echo "mpirun has detected an attempt to run as root." >&2; exit 1',
+         "configuration", "launcher"),
+        ("echo \"but OMPI was not built with SLURM's PMI support and cannot\" >&2; exit 1",
+         "configuration", "launcher"),
     ],
 )  # fmt: skip
 def test_every_end_has_its_kind_and_no_energy(
@@ -157,6 +161,21 @@ def test_an_error_in_a_routine_is_told_in_the_words_of_pw(
     assert result.failure is not None
     assert (result.failure.kind, result.failure.reason) == (kind, reason)
     assert message in result.failure.message
+
+
+def test_a_launcher_that_starts_nothing_is_quoted_from_its_first_word(play: Play) -> None:
+    rule, advice = "-" * 70, [f"advice {n}" for n in range(9)]
+    lines = [rule, "launch: no such partition", "", *advice, rule]
+    printed = "".join(f"echo '{line}' >&2\n" for line in lines)
+    result = play(f"{printed}exit 1")
+    assert result.failure is not None
+    assert result.failure.message == (
+        "exit 1: launch: no such partition / advice 0 / advice 1 / advice 2 / ... / advice 7 / "
+        "advice 8"
+    )
+    result = play(f"echo 'step 1'; {printed}exit 1")
+    assert result.failure is not None
+    assert result.failure.message.endswith("advice 8; its output ends: step 1")
 
 
 def test_a_crash_file_speaks_where_the_output_is_silent(play: Play) -> None:
