@@ -6,12 +6,14 @@ import time
 
 from leadline.flows.bench import Parts
 from leadline.flows.findings import Findings
+from leadline.flows.person import person
 from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.calculate import Desk
+from leadline.tasks.calculation import FailureKind
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster
 from leadline.tasks.errors import ConfigurationError
-from leadline.tasks.failed_attempts import last_failure
+from leadline.tasks.failed_attempts import last_failure, whereabouts
 from leadline.tasks.recording import calculation_of, structure_record
 from leadline.tasks.remedies import remedy_words
 from leadline.tasks.report.formatting import counted
@@ -27,6 +29,10 @@ from leadline.tasks.trial import (
     requested_words,
     spent,
 )
+
+TRIED = "a trial computes it again"
+LOST = "lost in a trial alone; a campaign may try it"
+"""Why a calculation leaves quarantine, for the log."""
 
 
 def try_one_candidate(
@@ -46,6 +52,7 @@ def try_one_candidate(
         failure = last_failure(record)
         words = failure.message if failure else f"it is {record.state}"
         words += f"; it may converge with {named}" if (named := remedy_words(record)) else ""
+        words += f"; {whereabouts(record)}"
         found.bad("try one", LeadlineError(f"{candidate.formula}: {words}"))
         return
     energy = "no energy" if record.energy is None else f"{record.energy / sites:.4f} eV/atom"
@@ -73,6 +80,9 @@ def try_one_candidate(
 def trial(parts: Parts, store: Store, cluster: Cluster, structure: str) -> Calculation:
     """Compute one stored structure as the campaign would, and return its record.
 
+    An answer on record is taken; a failure is not, since its cause may have been mended. Nor
+    does a loss in a trial set the structure aside for campaigns.
+
     Raises
     ------
     ConfigurationError
@@ -80,7 +90,9 @@ def trial(parts: Parts, store: Store, cluster: Cluster, structure: str) -> Calcu
     """
     spec = parts.spec
     wanted = calculation_of(structure, parts.engine, parts.recipe, parts.fingerprint, spec.name)
-    store.ensure_calculations([wanted])
+    (known,) = store.ensure_calculations([wanted])
+    if known.state is CalculationState.QUARANTINED:
+        store.retry(known.id, person(), TRIED)
     desk = Desk(
         store=store,
         dispatcher=cluster.dispatcher,
@@ -93,4 +105,8 @@ def trial(parts: Parts, store: Store, cluster: Cluster, structure: str) -> Calcu
         keep=spec.compute.keep,
         prerelaxer=parts.prerelaxer,
     )
-    return desk.carry(wanted.id, lambda: False).calculation
+    record = desk.carry(wanted.id, lambda: False).calculation
+    failure = last_failure(record) if record.state is CalculationState.QUARANTINED else None
+    if failure is not None and failure.kind is FailureKind.REMOTE:
+        store.retry(record.id, person(), LOST)
+    return record

@@ -14,6 +14,7 @@ import yaml
 from ase.build import bulk
 from ase.io import write
 
+from leadline.tasks.calculation import Failure, FailureKind
 from leadline.tasks.compute.processes import MARK
 from leadline.tasks.store.records import Calculation, CalculationState, CampaignState
 from leadline.tasks.store.store import open_store
@@ -239,3 +240,47 @@ def test_a_machine_that_lacks_a_pseudopotential_stops_the_campaign_in_the_words_
     assert status["state"] == "failed"
     with open_store(None, store, write=False) as opened:
         assert len(opened.proposals("small")) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("served")
+def test_a_trial_tries_again_once_the_launcher_is_mended_and_sets_nothing_aside(
+    command: Command,
+    campaign_file: WriteFile,
+    machine: Callable[[dict[str, Any]], None],
+    tmp_path: Path,
+    store: Path,
+) -> None:
+    crystals(tmp_path)
+    machine({})
+    launcher = tmp_path / "launch"
+    launcher.write_text("#!/bin/sh\necho ------ >&2\necho no slot is free >&2\nexit 1\n")
+    launcher.chmod(0o755)
+    profile = yaml.safe_load((tmp_path / "faulty.yaml").read_text())
+    profile["engines"]["espresso"]["launcher"] = str(launcher)
+    (tmp_path / "faulty.yaml").write_text(yaml.safe_dump(profile))
+    file = campaign_file(**espresso(tmp_path))
+    failed = command("check", file, "--try-one")
+    assert failed.code == 1
+    with open_store(None, store, write=False) as opened:
+        (left,) = opened.by_state(CalculationState.QUEUED)
+    assert "FAIL  try one     CuAu: exit 1: no slot is free; calculation " in failed.out
+    folder = store / "calculations" / left.id
+    assert f"calculation {left.id[:12]}, files in {folder / 'attempt-1'}" in failed.out
+    assert "no slot is free" in (folder / "attempt-1" / "raw" / "espresso.err").read_text()
+    with open_store(None, store) as opened:  # as a run leaves it that lost it too often
+        opened.claim(left.id, "test", {}, "")
+        lost = Failure(FailureKind.REMOTE, "worker-lost", "an old failure")
+        opened.fail(left.id, 2, lost, CalculationState.CUT)
+        opened.quarantine(left.id, "cut 3 times in a row")
+    launcher.write_text('#!/bin/sh\nexec "$@"\n')
+    mended = command("check", file, "--try-one")
+    assert mended.code == 0, mended.out
+    assert "ok    try one     CuAu: " in mended.out
+    with open_store(None, store, write=False) as opened:
+        (done,) = opened.by_state(CalculationState.DONE)
+    assert (done.id, len(done.attempts)) == (left.id, 3)
+    assert command("check", file, "--try-one").code == 0
+    with open_store(None, store, write=False) as opened:
+        assert len(opened.by_state(CalculationState.DONE)[0].attempts) == 3
