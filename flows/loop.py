@@ -53,7 +53,6 @@ from leadline.tasks.remedies import remedy_words
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.base import now
 from leadline.tasks.store.records import (
-    Calculation,
     CalculationState,
     CampaignState,
     Message,
@@ -341,7 +340,6 @@ class Loop:
         if record.state is State.QUARANTINED and self.lease.held:
             self._follow()
         seconds = float(record.times.get("wall", 0.0))
-        self.ledger.charge(self._account(record), seconds)
         spent = node_hours(record, self.nodes(asked.sites if asked else 1), self.began)
         self.limits.charge(spent)
         if outcome.state is State.DONE:
@@ -360,11 +358,6 @@ class Loop:
             new = self.queue.remedies()
         self.dispatching.add((each, self.formula(each.structure)) for each in new)
 
-    def _account(self, record: Calculation) -> str:
-        """Return what the engine's time is charged to: an answer that counts, or a remedy apart."""
-        counts = self.bench.spec.remedies.physics == "together"
-        return "engine" if counts or record.fingerprint == self.bench.fingerprint else "remedies"
-
     def spent(self) -> float:
         """Return the node-hours that engines have spent on the campaign's calculations."""
         return sum(
@@ -382,17 +375,17 @@ class Loop:
     def nodes(self, sites: int) -> float:
         """Return how many nodes a calculation of so many atoms takes up."""
         return self.bench.profile.nodes(self.bench.spec.engine.name, sites)
-def _why(outcome: Outcome) -> str:
-    """Return why there is no answer, and where to read more about it."""
-    failure = outcome.failure
-    return f"{failure.message}; {whereabouts(outcome.calculation)}" if failure else ""
-
-
 
     def formula(self, structure: str) -> str:
         """Return the formula of a structure that is known, or the start of its id."""
         record = self.book.structures.get(structure)
         return record.formula if record else structure[:8]
+
+
+def _why(outcome: Outcome) -> str:
+    """Return why there is no answer, and where to read more about it."""
+    failure = outcome.failure
+    return f"{failure.message}; {whereabouts(outcome.calculation)}" if failure else ""
 
 
 def _sentence(words: str) -> str:

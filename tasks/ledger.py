@@ -24,7 +24,10 @@ def node_hours(record: Calculation, nodes: float, since: datetime) -> float:
 
 @dataclass
 class Ledger:
-    """Seconds of one round: ``engine`` over all workers, ``learning`` and so on."""
+    """Seconds of the driver in one round: ``learning``, ``store`` and so on.
+
+    What engines took stands in the records of their attempts.
+    """
 
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     begun: float = field(default_factory=time.monotonic)
@@ -42,10 +45,6 @@ class Ledger:
             yield
         finally:
             self.seconds[what] += time.perf_counter() - start
-
-    def charge(self, what: str, seconds: float) -> None:
-        """Charge seconds that were measured elsewhere."""
-        self.seconds[what] += seconds
 
     def plain(self) -> Mapping[str, float]:
         """Return the seconds as plain numbers, and the wall time since it was opened."""

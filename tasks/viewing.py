@@ -314,10 +314,7 @@ class CampaignReader:
                 seconds[name] += value
         wall = seconds.pop("wall", None)
         seconds.pop("calculating", None)
-        references = self._engine_seconds(round_=0)
-        if references:
-            seconds["references"] = references
-            seconds["engine"] = max(seconds["engine"] - references, 0.0)
+        seconds.update(self._engine_seconds())
         wasted: defaultdict[str, float] = defaultdict(float)
         records = self.book.calculations.values()
         for record in records:
@@ -336,15 +333,19 @@ class CampaignReader:
                 if attempt.times.get("wall"):
                     yield record.id, attempt
 
-    def _waited(self) -> float:
-        """Return the seconds between claims and starts: the queue, and workers that came late."""
-        claimed = {
-            (each.subject, each.details.get("attempt")): each.time.timestamp()
+    @cached_property
+    def _claimed(self) -> Mapping[tuple[str, int], float]:
+        """When this campaign claimed each attempt that it did; others' have other logs."""
+        return {
+            (each.subject, int(each.details["attempt"])): each.time.timestamp()
             for each in self._events
             if each.kind == "calculation.claimed"
         }
+
+    def _waited(self) -> float:
+        """Return the seconds between claims and starts: the queue, and workers that came late."""
         waits = (
-            float(attempt.times["start"]) - claimed.get((id, attempt.number), float("inf"))
+            float(attempt.times["start"]) - self._claimed.get((id, attempt.number), float("inf"))
             for id, attempt in self._attempts()
             if "start" in attempt.times
         )
@@ -378,10 +379,21 @@ class CampaignReader:
     def _events(self) -> list[Event]:
         return self.store.events(self.campaign.name)
 
-    def _engine_seconds(self, round_: int) -> float:
-        mine = (each for each in self.book.proposals if each.round == round_)
-        records = map(self.book.deciding, mine)
-        return sum(float(each.times.get("wall", 0.0)) for each in records if each)
+    def _engine_seconds(self) -> Mapping[str, float]:
+        """Return the time of all engines that gave an answer here, by what it was for.
+
+        From the records of attempts: a driver that is killed takes its own account with it.
+        """
+        first = [self.book.deciding(each) for each in self.book.proposals if each.round == 0]
+        references = {each.id for each in first if each}
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for id, attempt in self._attempts():
+            if attempt.failure or (id, attempt.number) not in self._claimed:
+                continue
+            apart = self.book.is_apart(self.book.calculations[id])
+            what = "references" if id in references else "remedies" if apart else "engine"
+            seconds[what] += float(attempt.times["wall"])
+        return seconds
 
 
 def _source(answer: Answer) -> str:

@@ -69,10 +69,12 @@ class Records:
         linked = ProposalState.LINKED
         self.store.set_proposal("test", pick.round, pick.rank, linked, calculation=stored.id)
 
-    def done(self, pick: Proposal, energy: float, **numbers: float) -> Calculation:
-        """Finish the calculation of a pick with an energy in eV/atom."""
+    def done(
+        self, pick: Proposal, energy: float, campaign: str = "", **numbers: float
+    ) -> Calculation:
+        """Finish the calculation of a pick with an energy in eV/atom, perhaps for another."""
         assert pick.calculation is not None
-        attempt = self.store.claim(pick.calculation, "driver")
+        attempt = self.store.claim(pick.calculation, "driver", campaign=campaign)
         structure = self.store.structure(pick.structure)
         assert attempt is not None
         assert structure is not None
