@@ -154,7 +154,7 @@ class Announcer:
             title=loop.name,
             payload={
                 "reason": str(event.details["reason"]),
-                "computed": loop.book.ended,
+                "computed": loop.book.count(CalculationState.DONE),
                 "pool": len(loop.bench.pool),
                 "quarantined": loop.book.count(CalculationState.QUARANTINED),
                 "found": [find.answer.formula for find in loop.assessment.finds],

@@ -61,7 +61,7 @@ def summary_of(
         state=state,
         reason=reason,
         found=found,
-        computed=book.ended,
+        computed=book.count(CalculationState.DONE),
         pool=pool,
         random_expected=expected_random_draws(pool, counted, counted) if counted else None,
         hull=on_hull(assessment, book),

@@ -59,7 +59,7 @@ class CampaignSummary:
     found
         The finds, best first.
     computed, pool
-        Calculations that ended (the elements' not counted), of how many candidates.
+        Candidates that have an answer (elements not counted), of how many.
     random_expected
         Calculations that a random search is expected to need for the same finds,
         conditional on these being all there are; None where nothing was found.

@@ -198,7 +198,11 @@ def test_a_remedy_that_fails_too_is_set_aside_and_the_campaign_ends(
     command: Command, campaign_file: WriteFile, store: Path
 ) -> None:
     engine = {"name": "moody-emt", "sloshes": [SLOSHING], "nan": [SLOSHING]}
-    assert command("run", campaign_file(**moody("together", engine=engine))).code == 0
+    said = command("run", campaign_file(**moody("together", engine=engine)))
+    assert said.code == 0
+    assert "Computed 5 of " in said.out
+    assert "; 3 in quarantine." in said.out
+    assert "  5 of " in command("status", "small").out
     with open_store(None, store, write=False) as opened:
         reader, remedies = read(opened)
         view = reader.view()
