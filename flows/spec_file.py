@@ -8,25 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from leadline.flows import spec, spec_objective
+from leadline.flows import spec
 from leadline.flows.spec import FORMAT, CampaignSpec
 from leadline.tasks.errors import SpecError
-from leadline.tasks.settings import NOT_YAML, few, in_words, shown, unkeepable
+from leadline.tasks.places import place
+from leadline.tasks.settings import NOT_YAML, few, refusal, shown, unkeepable
 
 DATA = "${LEADLINE_DATA}"
 PATH_KEYS = frozenset({"path", "paths", "parent"})
 """Keys that name files or folders, or hold a list of them, wherever they stand."""
-TAGGED: dict[tuple[str, ...], type[BaseModel]] = {
-    ("objective", "hull"): spec_objective.HullObjective,
-    ("objective", "property"): spec_objective.PropertyObjective,
-    ("references", "computed"): spec_objective.ComputedReferences,
-    ("references", "values"): spec_objective.GivenReferences,
-    ("references", "fitted"): spec_objective.FittedReferences,
-    ("start", "known"): spec.KnownSpec,
-}
-"""Sections that stand under a kind or in a list, by the end of their location."""
 SECRET_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
@@ -217,49 +209,16 @@ def _at_home(text: str, location: tuple[str | int, ...]) -> Path:
 
 
 def _lines(item: Any) -> Iterable[str]:
-    path = yaml_path(item["loc"])
     if item["type"] == spec.REFUSED:
+        path = place(CampaignSpec, item["loc"]).path
         return [f"  {path}{line}" for line in item["msg"].splitlines()]
-    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        kind, allowed = item["ctx"]["discriminator"].strip("'"), ", ".join(_kinds(item["loc"]))
-        found = item["input"].get(kind) if isinstance(item["input"], Mapping) else item["input"]
-        return [f"  {path}.{kind}: found {shown(found)}; allowed: {allowed}"]
-    section = _section(item["loc"][:-1]) if path else None
-    words = in_words(item, section.model_fields if section else ())
-    described = section.model_fields.get(str(item["loc"][-1])) if section else None
-    if item["type"] == "string_pattern_mismatch" and described:
-        words = f"found {shown(item['input'])}; allowed: {described.description}"
-    return [f"  {path}: {words}" if path else f"  {words}"]
+    return [f"  {refusal(item, CampaignSpec)}"]
 
 
-def _kinds(location: Sequence[str | int]) -> list[str]:
-    """Return the kinds that a section under a kind may be of."""
-    return [kind for section, kind in TAGGED if section == location[-1]]
-
-
-def yaml_path(location: Sequence[str | int]) -> str:
-    """Return a location as the file has it: pydantic names the kind of a section, too."""
-    text = ""
-    for before, part in zip((None, *location), location, strict=False):
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif (before, part) not in TAGGED or before == "start":
-            text += f".{part}" if text else part
-    return text
-
-
-def _section(location: Sequence[str | int]) -> type[BaseModel] | None:
-    """Return the section of the spec that a location is in."""
-    names = tuple(str(part) for part in location if not isinstance(part, int))
-    if not names:
-        return CampaignSpec
-    if names[-2:] in TAGGED:
-        return TAGGED[names[-2:]]
-    field = CampaignSpec.model_fields.get(names[0])
-    annotation = field.annotation if field else None
-    return (
-        annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    )
+def yaml_path(location: Iterable[str | int]) -> str:
+    """Return a location in plain data as a person writes it."""
+    steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return "".join(steps).removeprefix(".")
 
 
 def file_digest(file: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from leadline.tasks.places import Measure
 from leadline.tasks.settings import shown
 
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)?\s*")
@@ -24,9 +25,9 @@ BYTES = {
 
 def quantity(unit: str, factors: Mapping[str, float]) -> Callable[[Any], float]:
     """Return a reader of numbers in ``unit`` and of strings in any unit of ``factors``."""
+    allowed = Measure(unit, tuple(factors)).words
 
     def read(value: Any) -> float:
-        allowed = f"a number in {unit}, or one with a unit of: {', '.join(factors)}"
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError(f"found {shown(value)}; allowed: {allowed}")
         number, factor = _split(value, factors)
@@ -53,7 +54,13 @@ def written_time(hours: float) -> str:
     return f"{hours / TIME[unit]:.12g} {unit}"
 
 
-EnergyPerAtom = Annotated[float, BeforeValidator(quantity("eV/atom", ENERGY_PER_ATOM))]
-Hours = Annotated[float, BeforeValidator(quantity("hours", TIME))]
-Seconds = Annotated[float, BeforeValidator(quantity("seconds", SECONDS))]
-Bytes = Annotated[float, BeforeValidator(quantity("bytes", BYTES))]
+EnergyPerAtom = Annotated[
+    float,
+    BeforeValidator(quantity("eV/atom", ENERGY_PER_ATOM)),
+    Measure("eV/atom", tuple(ENERGY_PER_ATOM)),
+]
+Hours = Annotated[float, BeforeValidator(quantity("hours", TIME)), Measure("hours", tuple(TIME))]
+Seconds = Annotated[
+    float, BeforeValidator(quantity("seconds", SECONDS)), Measure("seconds", tuple(SECONDS))
+]
+Bytes = Annotated[float, BeforeValidator(quantity("bytes", BYTES)), Measure("bytes", tuple(BYTES))]

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leadline.tasks.errors import SpecError
+from leadline.tasks.places import Place, place
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,6 +30,13 @@ DEEPEST = 30
 """Levels of keys and lists in a file."""
 LARGEST = 2**63
 """Integers are smaller: a database keeps 64 bits."""
+BOUNDS = {
+    "greater_than_equal": "at least",
+    "greater_than": "more than",
+    "less_than_equal": "at most",
+    "less_than": "less than",
+}
+"""Bounds of numbers by pydantic's names, in words."""
 
 
 class Named(BaseModel):
@@ -54,11 +62,8 @@ def validated(model: type[Model], settings: Mapping[str, Any], path: str) -> Mod
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        lines = [
-            ".".join([path, *(str(part) for part in item["loc"])])
-            + f": {in_words(dict(item), model.model_fields)}"
-            for item in error.errors(include_url=False)
-        ]
+        items = error.errors(include_url=False)
+        lines = [refusal(dict(item), model, path) for item in items]
         raise SpecError("\n".join(lines)) from None
 
 
@@ -121,29 +126,49 @@ def _is_text(value: str) -> bool:
     return "\x00" not in value and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
-def in_words(item: Mapping[str, Any], keys: Iterable[str]) -> str:
-    """Return what pydantic refused, as a person reads it.
+def refusal(item: Mapping[str, Any], model: type[BaseModel], path: str = "") -> str:
+    """Return what pydantic refused as a line for a person: its path in the file, and why.
 
     Parameters
     ----------
     item
         One of ``ValidationError.errors()``.
-    keys
-        Keys that are allowed where it was found.
+    model
+        What was to be made of the file.
+    path
+        What comes before each path.
     """
-    if item["type"] == "extra_forbidden":
-        return _unknown(str(item["loc"][-1]), sorted(keys))
-    if item["type"] == "missing":
+    found = place(model, item["loc"])
+    where = ".".join(filter(None, [path, found.path]))
+    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        key, given = item["ctx"]["discriminator"].strip("'"), item["input"]
+        kind = given.get(key) if isinstance(given, Mapping) else given
+        return f"{where}.{key}: found {shown(kind)}; allowed: {', '.join(found.kinds)}"
+    words = _in_words(item, found)
+    return f"{where}: {words}" if where else words
+
+
+def _in_words(item: Mapping[str, Any], found: Place) -> str:
+    kind, value, message = item["type"], item.get("input"), str(item["msg"])
+    if kind == "extra_forbidden":
+        return _unknown(str(item["loc"][-1]), found.keys)
+    if kind == "missing":
         return "this key is needed and was not given"
-    if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
-        return f"found {shown(item['input'])}; allowed: keys and values"
-    message = str(item["msg"])
-    if item["type"] == "value_error":
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return f"found {shown(value)}; allowed: keys and values"
+    if kind == "value_error":
         return message.removeprefix("Value error, ")
-    if item["type"] == "too_short":
-        return f"found {shown(item['input'])}; allowed: at least {item['ctx']['min_length']}"
+    if kind == "too_short":
+        return f"found {shown(value)}; allowed: at least {item['ctx']['min_length']}"
+    if kind in BOUNDS and found.measure is not None:
+        (bound,) = item["ctx"].values()
+        unit, words = found.measure.unit, found.measure.words
+        given = f"{value:g} {unit}" if isinstance(value, float | int) else shown(value)
+        return f"found {given}; allowed: {BOUNDS[kind]} {bound:g} {unit} ({words})"
+    if kind == "string_pattern_mismatch" and found.field and found.field.description:
+        return f"found {shown(value)}; allowed: {found.field.description}"
     message = message.removeprefix("Input should be ").partition(", unable")[0]
-    return f"found {shown(item['input'])}; allowed: {message[:1].lower()}{message[1:]}"
+    return f"found {shown(value)}; allowed: {message[:1].lower()}{message[1:]}"
 
 
 def shown(value: Any) -> str:

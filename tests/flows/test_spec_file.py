@@ -85,6 +85,15 @@ def refusal(changes: dict[str, Any]) -> list[str]:
             "recipe.prerelax.fmax: found 9; allowed: less than or equal to 1",
         ),
         (
+            {"compute": {"right_sizing": {"walltime": {"leest": 1}}}},
+            "compute.right_sizing.walltime.leest: unknown key (did you mean 'least'?); allowed "
+            "here: after, least, margin",
+        ),
+        (
+            {"compute": {"time_limit": "0 h"}},
+            "compute.time_limit: found '0 h'; allowed: more than 0 hours (a number in hours, or",
+        ),
+        (
             {"recipe": {"name": "relax", "prerelax": {"engine": {}}}},
             "recipe.prerelax.engine.name: this key is needed and was not given",
         ),

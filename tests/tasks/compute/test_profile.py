@@ -83,9 +83,23 @@ def test_a_name_without_a_profile_is_refused_with_those_found(name: str) -> None
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("cluster: {kind: local, worker: 2}", r"bad\.yaml\.cluster\.local.*worker"),
-        ("cluster: {kind: slurmish}", r"bad\.yaml\.cluster.*slurmish"),
-        ("cluster: {kind: scheduler, address: node17}", r"cluster\.scheduler\.address"),
+        ("cluster: {kind: local, worker: 2}", r"bad\.yaml\.cluster\.worker: .*'workers'"),
+        (
+            "cluster: {kind: slurm, quue: x}",
+            r"bad\.yaml\.cluster\.quue: .*'queue'.*; allowed here: account, dashboard, .*, way$",
+        ),
+        (
+            "larger: [{above: 8, cluster: {kind: pbs, resources: {node: 2}}}]",
+            r"bad\.yaml\.larger\[0\]\.cluster\.resources\.node: unknown key \(did you mean "
+            r"'nodes'\?\); allowed here: gpus, memory, nodes, ranks, threads, walltime$",
+        ),
+        (
+            "cluster: {kind: slurm, resources: {walltime: 30 s}}",
+            r"bad\.yaml\.cluster\.resources\.walltime: found 30 seconds; allowed: at least 60 "
+            r"seconds \(a number in seconds, or one with a unit of: h, .*, s, d\)$",
+        ),
+        ("cluster: {kind: slurmish}", r"cluster\.kind: found 'slurmish'; allowed: local, sched"),
+        ("cluster: {kind: scheduler, address: node17}", r"bad\.yaml\.cluster\.address: found"),
         ("cluster: {kind: scheduler, address: 'tls://node17:8786'}", "needs ca, certificate"),
         ("cluster: {kind: scheduler, address: 'tcp://n:1', ca: /x}", "need a tls:// address"),
         ("engines: {espresso: {cmd: pw.x}}", r"engines\.espresso\.cmd"),
