@@ -135,7 +135,8 @@ def _store_and_cluster(found: Findings, parts: Parts, try_one: PoolFile | None) 
         raise
     with store:
         found.fine("store", f"{store.kind} in {store.location}")
-        _carries_on(found, parts, store)
+        if found.good:  # what is wrong with the engine is said
+            _carries_on(found, parts, store)
         root = parts.root
         try:
             with open_cluster(parts.profile, parts.spec.compute.workers, root) as cluster:

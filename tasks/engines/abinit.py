@@ -89,7 +89,8 @@ class AbinitEngine(Engine):
         """Look for the binary and read the pseudopotentials."""
         refuse_lacking(self.name, elements - self.elements(), self._folder())
         self.version()
-        refuse_missing(self.name, self._files(), "ABINIT_PP_PATH")
+        files = self.settings.pseudopotentials
+        refuse_missing(self.name, self._folder(), files, "ABINIT_PP_PATH")
         found = {name: read_psp8(path) for name, path in sorted(self._files().items())}
         refuse_mixtures(found, checked="ixc" not in self.settings.extra)
         if self.magnetic and not self.settings.initial_moments:

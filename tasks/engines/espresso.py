@@ -85,7 +85,8 @@ class EspressoEngine(Engine):
         """Look for the binary, read the pseudopotentials, compare cutoffs."""
         refuse_lacking(self.name, elements - self.elements(), self._folder())
         self._refuse_new_form(self.version())
-        refuse_missing(self.name, self._files(), "ESPRESSO_PSEUDO")
+        files = self.settings.pseudopotentials
+        refuse_missing(self.name, self._folder(), files, "ESPRESSO_PSEUDO")
         found = {name: read_upf(path) for name, path in sorted(self._files().items())}
         refuse_mixtures(found, checked="input_dft" not in self.settings.extra.get("system", {}))
         doubts = [word for item in found.values() for word in self._doubts(item)]

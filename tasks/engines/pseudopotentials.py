@@ -35,19 +35,23 @@ def refuse_lacking(engine: str, lacking: Iterable[str], folder: Path) -> None:
         )
 
 
-def refuse_missing(engine: str, files: Mapping[str, Path], variable: str) -> None:
-    """Raise ConfigurationError for a file that is not there.
+def refuse_missing(engine: str, folder: Path, files: Mapping[str, str], variable: str) -> None:
+    """Raise ConfigurationError for files that are not in their folder; it names them all.
 
     ``variable`` is the one of the environment that may name the folder.
     """
-    for element, path in files.items():
-        if not path.is_file():
-            raise ConfigurationError(
-                f"engine.pseudopotentials.{element}: there is no file {path.name} in "
-                f"{path.parent}; put it there, name another folder in engines.{engine}."
-                f"pseudopotentials of the machine profile or in {variable}, or choose: "
-                f"{', '.join(_files_for(path.parent, [element])) or 'none for it is there'}"
-            )
+    missing = {each: name for each, name in sorted(files.items()) if not (folder / name).is_file()}
+    if not missing:
+        return
+    keys = " and ".join(f"engine.pseudopotentials.{element}" for element in missing)
+    names = " or ".join(missing.values())
+    found = f"no file {names} in {folder}" if folder.is_dir() else f"no folder {folder} for {names}"
+    at_hand = ", ".join(_files_for(folder, list(missing)))
+    raise ConfigurationError(
+        f"{keys}: there is {found}; name the folder that holds them in engines.{engine}."
+        f"pseudopotentials of the machine profile or in {variable}"
+        + (f", or choose: {at_hand}" if at_hand else "; none for these elements is there")
+    )
 
 
 def refuse_mixtures(found: Mapping[str, Pseudopotential], checked: bool = True) -> None:

@@ -184,6 +184,11 @@ def test_a_keyword_that_pw_refuses_stops_the_campaign_and_can_be_mended(
     [
         ("engine.pseudopotentials={Si: Si.pz-vbc.UPF}", "has no pseudopotential for Mg"),
         ("engine.pseudopotentials.Mg=Mg.lost.UPF", "there is no file Mg.lost.UPF in "),
+        (
+            "engine.pseudopotentials={Mg: Mg.lost.UPF, Si: Si.lost.UPF}",
+            "engine.pseudopotentials.Mg and engine.pseudopotentials.Si: there is no file "
+            "Mg.lost.UPF or Si.lost.UPF in ",
+        ),
         ("engine.pseudopotentials.Si=Si.pbe-rrkj.UPF", "mixes functionals: Mg.pz-n-vbc.UPF (LDA)"),
     ],
 )

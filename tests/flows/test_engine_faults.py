@@ -284,3 +284,25 @@ def test_a_trial_tries_again_once_the_launcher_is_mended_and_sets_nothing_aside(
     assert command("check", file, "--try-one").code == 0
     with open_store(None, store, write=False) as opened:
         assert len(opened.by_state(CalculationState.DONE)[0].attempts) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("served")
+def test_pseudopotentials_that_are_gone_fail_a_check_once(
+    command: Command,
+    campaign_file: WriteFile,
+    machine: Callable[[dict[str, Any]], None],
+    tmp_path: Path,
+) -> None:
+    crystals(tmp_path)
+    machine({})
+    file = campaign_file(**espresso(tmp_path))
+    assert command("run", file, "--calculations", 2).code == 0
+    profile = yaml.safe_load((tmp_path / "faulty.yaml").read_text())
+    profile["engines"]["espresso"]["pseudopotentials"] = str(tmp_path / "gone")
+    (tmp_path / "faulty.yaml").write_text(yaml.safe_dump(profile))
+    said = command("check", file)
+    assert said.code == 1
+    (failure,) = [line for line in said.out.splitlines() if "FAIL" in line]
+    assert f"there is no folder {tmp_path / 'gone'} for Au.UPF or Cu.UPF; name the" in failure
