@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from leadline.flows.bench import Parts, parts_of
@@ -15,7 +16,7 @@ from leadline.surrogate.errors import LeadlineError
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster, check_shared_folder, open_cluster
 from leadline.tasks.compute.profile import Profile
-from leadline.tasks.compute.queue_settings import QueueCluster
+from leadline.tasks.compute.queue_settings import JOBS, QueueCluster
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.store import Store
 
@@ -34,11 +35,25 @@ def check_campaign(spec: CampaignSpec, *, try_one: bool, say: Say) -> bool:
         return False
     file = _candidates(found, parts)
     _engine(found, parts, file)
-    with suppress(LeadlineError):
-        _store_and_cluster(found, parts, file if try_one else None)
-    _learning(found, parts.learns_on, parts.root, try_one=try_one)
+    with nullcontext() if try_one else _left_as_it_was(parts.root):
+        with suppress(LeadlineError):
+            _store_and_cluster(found, parts, file if try_one else None)
+        _learning(found, parts.learns_on, parts.root, try_one=try_one)
     say("It can run." if found.good else "It cannot run yet.")
     return found.good
+
+
+@contextmanager
+def _left_as_it_was(root: Path) -> Iterator[None]:
+    """Remove at the end the folders, down to that of batch jobs, which were not there before."""
+    jobs = root / JOBS
+    new = [each for each in (jobs, *jobs.parents) if not each.exists()]
+    try:
+        yield
+    finally:
+        for each in new:
+            with suppress(OSError):  # somebody else may use it by now
+                each.rmdir()
 
 
 def check_without_store(spec: CampaignSpec, say: Say) -> bool:
@@ -140,8 +155,9 @@ def _store_and_cluster(found: Findings, parts: Parts, try_one: PoolFile | None) 
         root = parts.root
         try:
             with open_cluster(parts.profile, parts.spec.compute.workers, root) as cluster:
+                tried = try_one is not None and found.good
                 for part in cluster.parts:
-                    found.fine("cluster", _cluster_words(part, root))
+                    _cluster(found, part, root, tried=tried and part is cluster.parts[0])
                 for note in cluster.notes:
                     found.hint("cluster", note)
                 if try_one is not None and found.good:
@@ -150,14 +166,24 @@ def _store_and_cluster(found: Findings, parts: Parts, try_one: PoolFile | None) 
             found.bad("cluster", error)
 
 
-def _cluster_words(cluster: Cluster, root: Path) -> str:
-    if cluster.jobs is not None:
-        return (
-            f"up to {cluster.jobs} batch jobs; none was submitted, so that they share {root} is "
-            "not proved: --try-one computes one candidate in a job"
-        )
-    asked = check_shared_folder(cluster.client, root)
-    return f"{counted(asked, 'worker answers and shares', 'workers answer and share')} {root}"
+def _cluster(found: Findings, cluster: Cluster, root: Path, *, tried: bool) -> None:
+    """Say what a cluster is ready for; ``tried`` if a candidate will be computed on it."""
+    if cluster.jobs is None:
+        asked = check_shared_folder(cluster.client, root)
+        words = counted(asked, "worker answers and shares", "workers answer and share")
+        found.fine("cluster", f"{words} {root}")
+        return
+    if against := cluster.rehearse():
+        found.hint("cluster", f"the batch system would not take a job now: {against}")
+    jobs = f"up to {counted(cluster.jobs, 'batch job')}"
+    if tried:
+        found.fine("cluster", f"{jobs}; one computes a candidate now, in {root}")
+        return
+    found.fine(
+        "cluster",
+        f"{jobs}; none was submitted, so that they share {root} is not proved: --try-one computes "
+        "one candidate in a job, where the smallest cells go",
+    )
 
 
 def _learning(found: Findings, profile: Profile | None, root: Path, *, try_one: bool) -> None:

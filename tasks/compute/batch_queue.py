@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Lock
 from types import ModuleType
 from typing import Any
@@ -117,14 +119,49 @@ class BatchQueue:
         try:
             asyncio.run(job.start())
         except (RuntimeError, ValueError, OSError) as error:
-            raise ComputeError(
-                f"{self.settings.kind} takes no job ({_last_line(error)}); see that "
-                f"`{job.submit_command.split()[0]}` works here, and queue, account and resources "
-                "under `cluster` of the profile"
-            ) from None
+            raise self._refusal(_last_line(str(error) or type(error).__name__)) from None
         with self._lock:
             self._submitted[str(job.job_id)] = self._answered = time.monotonic()
         return str(job.job_id)
+
+    def rehearse(self) -> str:
+        """Ask whether the system would take a job as the settings ask for it, and submit none.
+
+        Returns
+        -------
+        str
+            What it says against it now, or '' where it would take it or cannot be asked.
+
+        Raises
+        ------
+        ComputeError
+            If it would never take one, or its command is not there.
+        """
+        command = str(self._job_class.submit_command).split()[0]
+        if shutil.which(command) is None:
+            raise self._refusal(f"there is no command {command}")
+        if not self._system.rehearse:
+            return ""
+        with NamedTemporaryFile("w", prefix="leadline-", suffix=".sh") as script:
+            script.write(self.script("module", "target", "name"))
+            script.flush()
+            try:
+                done = _answered([*self._system.rehearse, script.name])
+            except subprocess.TimeoutExpired:
+                return f"no answer within {ANSWER_SECONDS:g} s"
+        if done.returncode == 0:
+            return ""
+        words = _last_line(done.stderr or done.stdout)
+        if self._system.never.search(done.stderr):
+            raise self._refusal(words)
+        return words
+
+    def _refusal(self, why: str) -> ComputeError:
+        return ComputeError(
+            f"{self.settings.kind} takes no job ({why}); see that "
+            f"`{self._job_class.submit_command.split()[0]}` works here, and queue, account and "
+            "resources under `cluster` of the profile"
+        )
 
     def is_away(self) -> bool:
         """Tell whether the system does not answer now, as it did not long ago.
@@ -350,6 +387,6 @@ def _answered(command: list[str], *, shell: bool = False) -> subprocess.Complete
     return subprocess.CompletedProcess(command, process.returncode, said, warned)
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it does not say why"

@@ -79,6 +79,9 @@ class BatchSystem:
     explain, because
         The command that tells all of the job ``{id}``, and where it says why that is held, as
         the group ``why``. Without them the listing says it.
+    rehearse, never
+        The command that says of a script whether the system would take it now, and submits
+        nothing; and what it says of a job that it would take at no other time either.
     """
 
     cluster: str
@@ -93,6 +96,8 @@ class BatchSystem:
     held: re.Pattern[str] = _NOWHERE
     explain: tuple[str, ...] = ()
     because: re.Pattern[str] = _NOWHERE
+    rehearse: tuple[str, ...] = ()
+    never: re.Pattern[str] = _NOWHERE
 
     @property
     def command(self) -> list[str]:
@@ -277,6 +282,8 @@ BATCH_SYSTEMS: Mapping[str, BatchSystem] = MappingProxyType(
             submitted=r"Submitted batch job (?P<job_id>\d+)",
             which=("scontrol", "show", "config"),
             called=re.compile(r"^ClusterName\s*=\s*(?P<name>\S+)", re.MULTILINE),
+            rehearse=("sbatch", "--test-only"),
+            never=re.compile("invalid", re.IGNORECASE),
         ),
         "pbs": BatchSystem(
             cluster="PBSCluster",

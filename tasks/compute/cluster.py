@@ -71,6 +71,8 @@ class Cluster:
     jobs: int | None = None
     hire: Callable[[int], int] = _at_will
     """Asks for so many calculations at a time, and returns how many there can be."""
+    rehearse: Callable[[], str] = str
+    """Asks whether a batch system would take a job, and submits none; see ``BatchQueue``."""
 
     def resized(self, workers: int) -> int:
         """Let so many calculations run at a time; return how many that can be in all.
@@ -319,13 +321,15 @@ def _queued(
         raise ComputeError("a batch system needs the folder of calculations, which its nodes see")
     jobs = workers or settings.jobs
     settings = settings.model_copy(update={"jobs": jobs})
+    queue = BatchQueue(settings, root / JOBS)
     if settings.way == "jobs":
-        sender = open_jobs(BatchQueue(settings, root / JOBS))
-        yield Cluster(None, sender, None, jobs=jobs)
+        yield Cluster(None, open_jobs(queue), None, jobs=jobs, rehearse=queue.rehearse)
         return
-    with queue_cluster(settings, root, driving) as (client, dispatcher, crew):
+    with queue_cluster(queue, driving) as (client, dispatcher, crew):
         link = client.dashboard_link if settings.dashboard else None
-        yield Cluster(client, dispatcher, link, jobs=jobs, hire=crew.resize)
+        yield Cluster(
+            client, dispatcher, link, jobs=jobs, hire=crew.resize, rehearse=queue.rehearse
+        )
 
 
 def _no_leaving(record: logging.LogRecord) -> bool:

@@ -16,7 +16,7 @@ from leadline.tasks.compute.batch_queue import BatchQueue
 from leadline.tasks.compute.crew import Crew
 from leadline.tasks.compute.dispatcher import Dispatcher
 from leadline.tasks.compute.left_over import OWNER, Driving
-from leadline.tasks.compute.queue_settings import JOBS, QueueCluster, Resources
+from leadline.tasks.compute.queue_settings import QueueCluster, Resources
 from leadline.tasks.compute.queue_worker import CERTIFICATES
 from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.compute.roster import Roster
@@ -28,16 +28,14 @@ SEVERAL = 4
 
 @contextmanager
 def queue_cluster(
-    settings: QueueCluster, root: Path, driving: Driving
+    queue: BatchQueue, driving: Driving
 ) -> Iterator[tuple[distributed.Client, Dispatcher, Crew]]:
     """Open a scheduler here and workers in batch jobs, and end all of it with the block.
 
     Parameters
     ----------
-    settings
-        The profile's.
-    root
-        Folder of calculations, which the nodes see under the same path.
+    queue
+        The batch system; its folder is one that the nodes see under the same path.
     driving
         Who the driver is, and who was it before.
 
@@ -46,7 +44,7 @@ def queue_cluster(
     ComputeError
         If the folder cannot be written.
     """
-    folder = root / JOBS
+    settings, folder = queue.settings, queue.folder
     folder.mkdir(parents=True, exist_ok=True)
     security = Security.temporary()
     roster = Roster(settings.resources)
@@ -69,7 +67,6 @@ def queue_cluster(
         client = stack.enter_context(
             distributed.Client(scheduler, security=security, set_as_default=False)
         )
-        queue = BatchQueue(settings, folder)
         address = scheduler.scheduler_address
 
         def submit(name: str, need: Need) -> str:

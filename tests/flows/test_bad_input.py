@@ -203,3 +203,18 @@ def test_init_writes_a_file_once_that_check_accepts(command: Command, tmp_path: 
     assert "mine.yaml is there already" in command("init", "mine").err
     assert "a campaign cannot be called 'a/b'" in command("init", "a/b").err
     assert "there is no example 'x'; there are: " in command("init", "b", "--example", "x").err
+
+
+def test_a_check_leaves_no_folder_of_the_profile_behind(
+    command: Command,
+    campaign_file: WriteFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LEADLINE_PROFILES", str(tmp_path))
+    folder = tmp_path / "shared" / "calculations"
+    (tmp_path / "here.yaml").write_text(f"calculations: {folder}\n")
+    said = command("check", campaign_file(compute={"workers": 1, "profile": "here"}))
+    assert said.code == 0, said.out
+    assert f"1 worker answers and shares {folder}" in said.out
+    assert not (tmp_path / "shared").exists()

@@ -21,8 +21,9 @@ from leadline.tasks.store.records import Calculation, CalculationState, Campaign
 from leadline.tasks.store.store import open_store
 
 if TYPE_CHECKING:
-    from tests.flows.conftest import Run, WriteFile
+    from tests.flows.conftest import Run, Said, WriteFile
 
+Command = Callable[..., "Said"]
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MG_SI = Path(__file__).parents[2] / "deploy/campaigns/mg-si.yaml"
@@ -153,3 +154,34 @@ def test_a_run_leaves_its_jobs_in_the_queue_and_the_next_takes_them_up(
     assert all(each.state is CalculationState.DONE for each in found)
     assert all(len(each.attempts) == 1 for each in found)
     assert max(Counter(each for kind, each in events(store) if kind == "start").values()) == 1
+
+
+def test_a_check_asks_the_queue_and_leaves_no_folder_and_a_trial_uses_one_job(
+    command: Command,
+    slurm: Slurm,
+    profile: Callable[..., None],
+    campaign_file: WriteFile,
+    tmp_path: Path,
+) -> None:
+    profile(queue="debug")
+    at = tmp_path / "profiles" / "queue.yaml"
+    right = {**yaml.safe_load(at.read_text()), "calculations": str(tmp_path / "shared" / "calcs")}
+    wrong = {**right, "cluster": {**right["cluster"], "queue": "nowhere"}}
+    file = campaign_file(compute={"profile": "queue"})
+    at.write_text(yaml.safe_dump(wrong))
+    refused = command("check", file)
+    assert refused.code == 1
+    assert "FAIL  cluster     slurm takes no job (allocation failure: Invalid partition" in (
+        refused.out
+    )
+    at.write_text(yaml.safe_dump(right))
+    checked = command("check", file)
+    assert checked.code == 0, checked.out
+    assert "is not proved: --try-one computes" in checked.out
+    assert not (tmp_path / "shared").exists()
+    assert not slurm.jobs()
+    tried = command("check", file, "--try-one")
+    assert tried.code == 0, tried.out
+    assert "ok    cluster     up to 2 batch jobs; one computes a candidate now, in " in tried.out
+    assert "not proved" not in tried.out
+    assert (tmp_path / "shared" / "calcs").is_dir()

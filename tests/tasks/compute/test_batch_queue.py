@@ -152,6 +152,29 @@ def test_a_path_that_a_shell_would_tear_apart_is_refused(
         BatchQueue(settings, tmp_path / folder)
 
 
+def test_a_system_is_asked_for_a_job_and_given_none(command: Commands, tmp_path: Path) -> None:
+    command("sbatch", f"cp $2 {tmp_path}/script; echo $1 > {tmp_path}/how")
+    queue = BatchQueue(QueueCluster(kind="slurm", queue="big"), tmp_path)
+    assert queue.rehearse() == ""
+    assert (tmp_path / "how").read_text() == "--test-only\n"
+    assert "#SBATCH -p big" in (tmp_path / "script").read_text()
+    command("sbatch", "echo 'allocation failure: Requested nodes are down' >&2; exit 1")
+    assert queue.rehearse() == "allocation failure: Requested nodes are down"
+    command("sbatch", "echo 'allocation failure: Invalid partition name specified' >&2; exit 1")
+    with pytest.raises(ComputeError, match=r"slurm takes no job \(.*Invalid partition name .*\)"):
+        queue.rehearse()
+    command("qsub", "exit 1")  # which has no way to ask without submitting
+    assert BatchQueue(QueueCluster(kind="pbs"), tmp_path).rehearse() == ""
+
+
+def test_a_system_whose_command_is_not_there_takes_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ComputeError, match=r"pbs takes no job \(there is no command qsub\)"):
+        BatchQueue(QueueCluster(kind="pbs"), tmp_path).rehearse()
+
+
 def test_a_submission_that_hangs_is_ended_with_all_it_started(
     command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
