@@ -35,7 +35,7 @@ from leadline.flows.prefect_trouble import (
     why_no_server,
 )
 from leadline.flows.process_settings import defaults, no_proxy, process_settings
-from leadline.flows.server_register import Lobby
+from leadline.flows.server_register import Lobby, Origin
 from leadline.tasks.beside import beside
 from leadline.tasks.compute.processes import host
 from leadline.tasks.errors import PrefectServerError
@@ -124,13 +124,14 @@ def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[P
 def _own_server(meanwhile: Callable[[], object]) -> Iterator[PrefectServer]:
     lobby = Lobby(PREFECT_HOME.value())
     environment = _settings_for(lobby)
-    port, started = lobby.enter(environment, meanwhile)
+    port, origin = lobby.enter(environment, meanwhile)
     api = f"http://{HOST}:{port}/api"
     try:
         with process_settings({"PREFECT_API_URL": api, **no_proxy()}):
             try:
                 with _kept_alive(lobby, environment, port):
-                    yield PrefectServer(api, PREFECT_UI_URL.value(), started, _words(port, started))
+                    started = origin is Origin.STARTED
+                    yield PrefectServer(api, PREFECT_UI_URL.value(), started, _words(port, origin))
             finally:
                 send_what_waits()
     finally:
@@ -221,10 +222,9 @@ def _named_server() -> PrefectServer:
     return PrefectServer(api, url, started=False, words=f"Prefect: {url} (PREFECT_API_URL)")
 
 
-def _words(port: int, started: bool) -> str:
-    whose = "started for this run" if started else "shared with another run"
+def _words(port: int, origin: Origin) -> str:
     return (
-        f"Prefect: http://{HOST}:{port} ({whose}, ends with the last that uses it; "
+        f"Prefect: http://{HOST}:{port} ({origin}, ends with the last that uses it; "
         "`prefect server start` shows the record again)"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
@@ -20,6 +21,14 @@ from leadline.tasks.errors import PrefectServerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+
+class Origin(StrEnum):
+    """How a run came by its server, as the end of what a person is told."""
+
+    STARTED = "started for this run"
+    SHARED = "shared with another run"
+    LEFT = "left behind by a run that was killed"
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class Lobby:
 
     def enter(
         self, environment: Mapping[str, str], meanwhile: Callable[[], object]
-    ) -> tuple[int, bool]:
+    ) -> tuple[int, Origin]:
         """Join the server of this host, or start one, and wait until it answers.
 
         Parameters
@@ -91,7 +100,7 @@ class Lobby:
         Returns
         -------
         tuple
-            The port, and whether this call started the server.
+            The port, and how the server came to be there.
         """
         with self._lock:
             before = Register.read(self._path)
@@ -103,7 +112,9 @@ class Lobby:
             except BaseException:
                 self._leave()
                 raise
-        return server.port, before.server is None
+        if before.server is None:
+            return server.port, Origin.STARTED
+        return server.port, Origin.SHARED if before.users else Origin.LEFT
 
     def _answering(
         self, server: Server, environment: Mapping[str, str], before: Register

@@ -25,7 +25,7 @@ from prefect.settings import PREFECT_API_URL
 from leadline.flows.loopback_server import HOST, Process, Server, _free_port
 from leadline.flows.prefect_server import prefect_server, wait_for_task_runs
 from leadline.flows.process_settings import process_settings
-from leadline.flows.server_register import Lobby, Register
+from leadline.flows.server_register import Lobby, Origin, Register
 from leadline.tasks.compute.processes import boot_id, host, start_time
 from leadline.tasks.errors import PrefectServerError
 
@@ -38,7 +38,8 @@ from leadline.flows.prefect_server import prefect_server
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 with prefect_server() as server:
-    print(json.dumps({"api": server.api, "started": server.started}), flush=True)
+    said = {"api": server.api, "started": server.started, "words": server.words}
+    print(json.dumps(said), flush=True)
     sys.stdin.readline()
 """
 
@@ -80,7 +81,7 @@ class Visit:
         line = process.stdout.readline()
         assert line, process.communicate()[1]
         said = json.loads(line)
-        self.api, self.started = said["api"], said["started"]
+        self.api, self.started, self.words = said["api"], said["started"], said["words"]
 
     def leave(self) -> None:
         _, errors = self.process.communicate("\n", timeout=60)
@@ -135,6 +136,8 @@ def test_the_last_run_ends_the_server_and_no_ctrl_c_does(visit: Callable[..., Vi
     os.killpg(first.process.pid, signal.SIGINT)
     second = visit()
     assert (first.started, second.started) == (True, False)
+    assert "(started for this run, ends with the last that uses it" in first.words
+    assert "(shared with another run, ends" in second.words
     assert second.api == first.api
     first.leave()
     assert answers(second.api)
@@ -151,6 +154,10 @@ def test_a_server_that_a_killed_run_left_is_joined_by_the_next_and_ended_by_it(
     assert answers(first.api)
     second = visit()
     assert (second.started, second.api) == (False, first.api)
+    assert "(left behind by a run that was killed, ends with the last" in second.words
+    third = visit()
+    assert "(shared with another run, ends" in third.words
+    third.leave()
     second.leave()
     assert not answers(first.api)
 
@@ -204,7 +211,10 @@ def test_a_server_whose_port_was_taken_while_it_came_up_is_replaced(
         monkeypatch.setattr("leadline.flows.loopback_server._free_port", lambda _: ports.pop(0))
         lobby = Lobby(prefect_home)
         expected = ports[1]
-        assert lobby.enter({"PREFECT_HOME": str(prefect_home)}, lambda: None) == (expected, True)
+        assert lobby.enter({"PREFECT_HOME": str(prefect_home)}, lambda: None) == (
+            expected,
+            Origin.STARTED,
+        )
         assert answers(f"http://{HOST}:{expected}/api")
         assert lobby.leave()
 
