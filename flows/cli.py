@@ -16,6 +16,7 @@ import typer
 
 from leadline.flows.cli_options import Name, StoreFolder, use
 from leadline.flows.cli_steering import steering
+from leadline.flows.examples import example_names
 from leadline.flows.torch_warning import quiet_torch
 from leadline.surrogate.errors import LeadlineError
 
@@ -62,7 +63,9 @@ Out = Annotated[
 @app.command()
 def init(
     name: Name,
-    example: Annotated[str, typer.Option(help="Which example to start from.")] = "cu-au",
+    example: Annotated[
+        str, typer.Option(metavar="EXAMPLE", help=f"One of: {', '.join(example_names())}.")
+    ] = "cu-au",
 ) -> None:
     """Write a commented campaign file NAME.yaml to start from."""
     from leadline.flows.examples import write_example

@@ -11,14 +11,13 @@ from leadline.tasks.errors import InputError
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
-def examples() -> dict[str, str]:
-    """Return the text of each example by name."""
-    folder = files("leadline.deploy") / "campaigns"
-    return {
-        each.name.removesuffix(".yaml"): each.read_text(encoding="utf-8")
-        for each in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if each.name.endswith(".yaml")
-    }
+FOLDER = files("leadline.deploy") / "campaigns"
+
+
+def example_names() -> list[str]:
+    """Return the names of the examples."""
+    names = (each.name for each in FOLDER.iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def write_example(name: str, example: str, folder: Path) -> Path:
@@ -34,11 +33,12 @@ def write_example(name: str, example: str, folder: Path) -> Path:
             f"a campaign cannot be called {name!r}; allowed are lower-case letters, digits and "
             "dashes, up to 63 of them, the first no dash"
         )
-    known = examples()
+    known = example_names()
     if example not in known:
         raise InputError(f"there is no example {example!r}; there are: {', '.join(known)}")
     path = folder / f"{name}.yaml"
-    text = known[example].replace(f"{example}.yaml", f"{name}.yaml")
+    original = (FOLDER / f"{example}.yaml").read_text(encoding="utf-8")
+    text = original.replace(f"{example}.yaml", f"{name}.yaml")
     text = re.sub(r"^name: .*$", f"name: {name}", text, count=1, flags=re.MULTILINE)
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -195,6 +195,8 @@ def test_hours_in_which_nothing_can_be_done_are_refused(
 
 
 def test_init_writes_a_file_once_that_check_accepts(command: Command, tmp_path: Path) -> None:
+    offered = command("init", "--help").out
+    assert all(each in offered for each in ("backtest-cuagau", "backtest-perov5", "mg-si."))
     assert command("init", "mine").out.startswith("Wrote mine.yaml. Next: leadline check")
     assert "name: mine\n" in (tmp_path / "mine.yaml").read_text()
     checked = command("check", "mine.yaml")
