@@ -18,6 +18,9 @@ class LogDisplay:
     def show(self, snapshot: Progress) -> None:
         """Show nothing: the progress artifact does."""
 
+    def opened(self, line: str) -> None:
+        """Log nothing: the lab book opens the round with its picks."""
+
     def note(self, line: str) -> None:
         """Log one thing that happened."""
         self._logger.info("%s", line)

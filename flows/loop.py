@@ -22,6 +22,7 @@ from leadline.flows.limits import RunLimits
 from leadline.flows.opening_round import no_ground, reference_picks
 from leadline.flows.pace import Pace
 from leadline.flows.picking import chance, new_imports, next_picks, room, with_costs
+from leadline.flows.progress import opening_words
 from leadline.flows.queueing import Queue
 from leadline.flows.reviewing import ask, ready, speak_for_silence, take_verdicts, waiting
 from leadline.flows.setting import SETTING, take_over
@@ -85,6 +86,7 @@ class Loop:
         self.steady = bench.spec.compute.mode == "steady"
         self.learned: Learned | None = None
         self.outlook: Outlook | None = None
+        self._begins = False
         self.assessment = self._assessed()
         self.dispatching = Dispatching(
             bench.desk,
@@ -199,6 +201,9 @@ class Loop:
 
     def heed(self) -> None:
         """Do what others ask: settings and verdicts in the inbox, or the rule for silence."""
+        if self._begins and self.dispatching.running:
+            self._begins = False
+            self.show()
         handlers: Handlers = {SETTING: self._set, VERDICT: partial(take_verdicts, self)}
         asked = self.bench.inbox.take_if_any(handlers)
         if self.bench.spec.review is not None:
@@ -324,6 +329,9 @@ class Loop:
         self.rounds[number] = committed
         self.book.add(proposals, structures)
         self.witness.opened(committed, proposals)
+        if proposals:
+            self._begins = True
+            self.watcher.opened(f"{self.name}, {opening_words(number, proposals)}")
 
     def _queue(self) -> None:
         """Queue the calculation of each pick, and let those that are open wait for a worker."""

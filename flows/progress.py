@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leadline.tasks.assess import Find
+    from leadline.tasks.store.records import Proposal
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,10 @@ class ProgressDisplay:
         """Show the campaign as it is now."""
         self._display.show(snapshot)
 
+    def opened(self, line: str) -> None:
+        """Say that a round begins."""
+        self._display.opened(line)
+
     def note(self, line: str) -> None:
         """Say something that stays on the screen."""
         self._display.note(" ".join(Text.from_ansi(line).plain.split()))
@@ -162,6 +167,13 @@ def best_words(finds: Sequence[Find]) -> str:
 def name_of(find: Find) -> str:
     """Return a formula, with a mark where a remedy changed the physics."""
     return find.answer.formula + ("*" if find.answer.changed else "")
+
+
+def opening_words(number: int, picks: Sequence[Proposal]) -> str:
+    """Return what is said of a round that begins."""
+    kinds = {"reference": "element", "known": "imported result"}
+    what = kinds.get(str(picks[0].why["share"]), "pick")
+    return f"round {number} begins with {counted(len(picks), what)}"
 
 
 def duration(seconds: float) -> str:

@@ -49,6 +49,11 @@ class Lines:
         if time.monotonic() - self._last >= wait:
             self._write(snapshot)
 
+    def opened(self, line: str) -> None:
+        """Write that a round begins: until its first answer comes there may be nothing else."""
+        self._last = time.monotonic()
+        self.note(line)
+
     def note(self, line: str) -> None:
         """Write a line at once."""
         with suppress(OSError, ValueError):

@@ -58,6 +58,9 @@ class Panel:
         """Draw this from the next refresh on."""
         self._shown, self._since = snapshot, time.monotonic()
 
+    def opened(self, line: str) -> None:
+        """Print nothing: the panel has the round."""
+
     def note(self, line: str) -> None:
         """Print a line above the panel."""
         with suppress(OSError):

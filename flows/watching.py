@@ -19,6 +19,9 @@ class Display(Protocol):
     def show(self, snapshot: Progress) -> None:
         """Show how far the campaign has come."""
 
+    def opened(self, line: str) -> None:
+        """Tell that a round begins."""
+
     def note(self, line: str) -> None:
         """Tell one thing that happened."""
 
@@ -69,6 +72,11 @@ class Watcher:
     def why_stopped(self) -> str:
         """Who stopped this run, in words."""
         return self.cancelled or self._rests or "stopped by hand"
+
+    def opened(self, words: str) -> None:
+        """Tell that a round begins."""
+        for display in self._displays:
+            display.opened(words)
 
     def note(self, words: str) -> None:
         """Tell one thing that happened."""

@@ -143,6 +143,9 @@ class _Silent:
     def show(self, snapshot: Progress) -> None:
         """Show nothing."""
 
+    def opened(self, line: str) -> None:
+        """Say nothing."""
+
     def note(self, line: str) -> None:
         """Say nothing."""
 

@@ -298,7 +298,9 @@ def test_pseudopotentials_that_are_gone_fail_a_check_once(
     crystals(tmp_path)
     machine({})
     file = campaign_file(**espresso(tmp_path))
-    assert command("run", file, "--calculations", 2).code == 0
+    begun = command("run", file, "--calculations", 2)
+    assert begun.code == 0
+    assert "small, round 0 begins with 2 elements" in begun.out
     profile = yaml.safe_load((tmp_path / "faulty.yaml").read_text())
     profile["engines"]["espresso"]["pseudopotentials"] = str(tmp_path / "gone")
     (tmp_path / "faulty.yaml").write_text(yaml.safe_dump(profile))

@@ -126,6 +126,26 @@ def test_a_round_that_ends_is_told_at_once_and_the_last_word_is_never_lost(
     assert messages == ["calculating", "learning", "stopped"]
 
 
+def test_a_round_that_begins_is_told_however_soon_and_its_start_not_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    with ProgressDisplay(stream) as display:
+        display.show(replace(SNAPSHOT, running=0, round=3))
+        now = 0.1
+        display.opened("cu-au, round 4 begins with 10 picks")
+        now = 0.3
+        display.show(SNAPSHOT)
+        assert len(stream.getvalue().splitlines()) == 2
+        now = 20.0
+        display.show(replace(SNAPSHOT, done=42))
+    said = times_out(stream.getvalue())
+    assert said[1] == "cu-au, round 4 begins with 10 picks"
+    assert len(said) == 3
+
+
 def test_a_note_is_one_line_without_control_codes() -> None:
     stream = io.StringIO()
     with ProgressDisplay(stream) as display:
