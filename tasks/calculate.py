@@ -52,7 +52,7 @@ from leadline.tasks.remedies import Use, named_remedy, remedy_words
 from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import Attempt, Calculation, CalculationState
 from leadline.tasks.store.store import Store
-from leadline.tasks.taking_in import take_in
+from leadline.tasks.taking_in import lost_with_driver, take_in
 from leadline.tasks.writing import check_room, explained_writing
 
 MOVES_POLL = 0.5
@@ -299,7 +299,8 @@ class Desk:
             return standing.why
         left = standing.result
         if left is not None and (left.complete or left.attempt == attempt.number):
-            take_in(self.store, self._judge_of(record), record, attempt.number, left)
+            told = lost_with_driver(left, attempt.owner)
+            take_in(self.store, self._judge_of(record), record, attempt.number, told)
             return ""
         started = attempt.number in standing.attempts
         if not started and not self._is_dropped(attempt):

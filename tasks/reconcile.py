@@ -33,7 +33,7 @@ from leadline.tasks.store.owner import (
 )
 from leadline.tasks.store.records import Calculation, CalculationState, Campaign, CampaignState
 from leadline.tasks.store.store import Store
-from leadline.tasks.taking_in import take_in
+from leadline.tasks.taking_in import lost_with_driver, take_in
 
 WATCH_SECONDS = 2 * HEARTBEAT_SECONDS
 """How long counters on other hosts are watched: a living one rises in that time."""
@@ -287,7 +287,8 @@ class Reconciler:
         why = f"its driver ended: {standing.why}"
         if left is not None and left.attempt == attempt.number:
             judge = self._judge(record)
-            settle = partial(take_in, self.store, judge, record, attempt.number, left)
+            told = lost_with_driver(left, attempt.owner)
+            settle = partial(take_in, self.store, judge, record, attempt.number, told)
             reason = left.failure.reason if left.failure else "unconverged"
             yield Difference("over", subject, f"attempt {attempt.number} ended: {reason}", settle)
         elif attempt.number in standing.attempts:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from leadline.tasks.calculation import Failure, FailureKind, Result
+from leadline.tasks.compute.guardian import LOST, TERMINATED
 from leadline.tasks.errors import RecordTooLargeError
 from leadline.tasks.judge import Judge
+from leadline.tasks.store.owner import in_words, is_gone
 from leadline.tasks.store.records import Calculation, CalculationState
 from leadline.tasks.store.store import Store
 
 TOO_LARGE = "too-large"
 """Reason of an answer that no record can hold."""
+LOST_ALONG = frozenset({LOST.reason, TERMINATED.reason})
+"""Reasons of an engine that ended with its worker, or as the worker's machine told it to."""
 ENDS = {FailureKind.REMOTE: CalculationState.CUT, FailureKind.CANCELLED: CalculationState.CANCELLED}
+
+
+def lost_with_driver(result: Result, owner: str) -> Result:
+    """Return what an attempt left, with the end of its driver as the cause where it is one.
+
+    Workers end with their driver, and their engines with them: they cannot tell why.
+    """
+    failure = result.failure
+    if failure is None or failure.reason not in LOST_ALONG or not is_gone(owner):
+        return result
+    words = f"its driver, {in_words(owner)}, ended; {failure.message}"
+    return replace(result, failure=replace(failure, message=words))
 
 
 def take_in(

@@ -27,6 +27,7 @@ from leadline.tasks.calculate import Desk
 from leadline.tasks.calculation import Failure, FailureKind, Request, Result
 from leadline.tasks.compute import attempt, attempt_files
 from leadline.tasks.compute.attempt_files import attempt_folder, write_result
+from leadline.tasks.compute.guardian import LOST
 from leadline.tasks.store.records import CalculationState
 
 
@@ -50,6 +51,24 @@ def test_a_failure_that_an_earlier_driver_left_is_taken_in(
     outcome = ours.carry(queued, never)
     assert states(outcome.calculation) == ["failed", "done"]
     assert asked_of(ours)[0].gone == (1,)
+
+
+def test_an_engine_that_ended_with_the_worker_of_a_killed_driver_names_the_driver(
+    desk: Callable[..., Desk], queued: str
+) -> None:
+    ours, driver = desk(good), dead()
+    request = earlier_attempt(ours, queued, driver, pid=2**22 + 1)
+    left = replace(physics(request), failure=LOST)
+    write_result(left, attempt_folder(Path(request.folder), 1))
+    outcome = ours.carry(queued, never)
+    assert states(outcome.calculation) == ["cut", "done"]
+    failure = outcome.calculation.attempts[0].failure
+    assert failure is not None
+    assert failure["reason"] == "worker-lost"
+    pid, host = driver.split("/")[2], driver.split("/")[0]
+    assert failure["message"] == (
+        f"its driver, process {pid} on {host}, ended; the worker ended, and its engine with it"
+    )
 
 
 def test_an_attempt_whose_driver_and_engine_are_gone_is_run_again(
