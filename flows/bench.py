@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -346,7 +346,7 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         learning = learning_place(parts.learns_on, root, watch.note, lambda: watch.stop_now)
         chosen, reason = parts.descriptor(file)
         pool, _ = pool_features(file, chosen, folder / "features")
-        desk = _desk(parts, store, cluster, owner)
+        desk = _desk(parts, store, cluster, owner, watch.note)
         built = {**file.report.to_plain(), "descriptor": reason}
         store.log(spec.name, "pool.built", file.sha256, built)
         yield Bench(
@@ -367,7 +367,9 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         )
 
 
-def _desk(parts: Parts, store: Store, cluster: Cluster, owner: str) -> Desk:
+def _desk(
+    parts: Parts, store: Store, cluster: Cluster, owner: str, say: Callable[[str], object]
+) -> Desk:
     """Return the desk of a campaign, which knows what calculations like its own took."""
     spec = parts.spec
     limit = spec.compute.time_limit
@@ -386,6 +388,7 @@ def _desk(parts: Parts, store: Store, cluster: Cluster, owner: str) -> Desk:
         remedies=spec.remedies.physics,
         rules=parts.rules,
         prerelaxer=parts.prerelaxer,
+        say=say,
     )
     desk.estimates.note_all(parts.measured(store, desk.sizes))
     return desk

@@ -35,6 +35,7 @@ from leadline.tasks.engines.compute import cores_of
 from leadline.tasks.engines.engine import Engine
 from leadline.tasks.errors import ConfigurationError, ConflictError, StoreError
 from leadline.tasks.failed_attempts import (
+    again_words,
     last_failure,
     lost_in_a_row,
     never_starts,
@@ -113,6 +114,8 @@ class Desk:
         How the requests of batch jobs follow them.
     prerelaxer
         The cheap engine that the recipe relaxes with first, if it does.
+    say
+        Told what a person may want to know before a calculation ends.
     """
 
     store: Store
@@ -131,6 +134,7 @@ class Desk:
     estimates: Estimates = field(default_factory=Estimates)
     rules: RightSizing = field(default_factory=RightSizing)
     prerelaxer: Engine | None = None
+    say: Callable[[str], object] = str
     watch: Watch = field(default_factory=Watch)
 
     @cached_property
@@ -297,10 +301,9 @@ class Desk:
         standing = self._settled(folder, cancelled)
         if standing.state in (State.ALIVE, State.UNKNOWN):
             return standing.why
-        left = standing.result
+        left = standing.result and lost_with_driver(standing.result, attempt.owner)
         if left is not None and (left.complete or left.attempt == attempt.number):
-            told = lost_with_driver(left, attempt.owner)
-            take_in(self.store, self._judge_of(record), record, attempt.number, told)
+            take_in(self.store, self._judge_of(record), record, attempt.number, left)
             return ""
         started = attempt.number in standing.attempts
         if not started and not self._is_dropped(attempt):
@@ -382,6 +385,8 @@ class Desk:
         if failure.kind is FailureKind.REMOTE and lost_in_a_row(record) >= self.cuts:
             reason = f"remote: cut {self.cuts} times in a row, last by {failure.reason}"
             self.store.quarantine(record.id, reason)
+        elif failure.kind is FailureKind.REMOTE:
+            self.say(again_words(record, self.store.structure(record.structure)))
         if failure.kind is FailureKind.CONFIGURATION:  # a remedy's settings are not the user's
             self._set_aside(record, failure, None)
         if failure.kind is FailureKind.PHYSICS and self._remedy(record, failure) is None:

@@ -10,7 +10,7 @@ from leadline.tasks.compute.attempt_files import attempt_folder
 from leadline.tasks.compute.dispatcher import IDLE
 from leadline.tasks.compute.right_sizing import is_own_doing
 from leadline.tasks.recipes.relax import NOT_RELAXED
-from leadline.tasks.store.records import Attempt, Calculation
+from leadline.tasks.store.records import Attempt, Calculation, StructureRecord
 
 
 def last_failure(record: Calculation) -> Failure | None:
@@ -26,6 +26,13 @@ def whereabouts(record: Calculation) -> str:
     if folder is None:
         return words
     return f"{words}, files in {attempt_folder(Path(folder), len(record.attempts))}"
+
+
+def again_words(record: Calculation, structure: StructureRecord | None) -> str:
+    """Return what was lost, that it runs again, and why, in words."""
+    failure, formula = last_failure(record), structure.formula if structure else "calculation"
+    again = f"runs again, as attempt {len(record.attempts) + 1}"
+    return f"{formula} {record.id[:12]} {again}: {failure.message if failure else ''}"
 
 
 def remediable_failures(record: Calculation) -> int:

@@ -314,12 +314,18 @@ def _lost(request: Request, error: BaseException, cancelled: Callable[[], bool])
     if left is not None and (left.complete or left.attempt == request.attempt):
         return left
     standing = inspect(folder)
-    words = f"the worker was lost ({type(error).__name__}: {error}); {standing.why}"
+    words = f"{_who_was_lost(error)}; {standing.why}"
     started = request.attempt in standing.attempts
     if not started:
         give_up(folder, request.attempt)
     reason = WORKER_LOST if started else NOT_STARTED
     return traced(_failed(request, FailureKind.REMOTE, reason, words), folder)
+
+
+def _who_was_lost(error: BaseException) -> str:
+    if isinstance(error, KilledWorker):  # whose own words are advice on Dask
+        return f"the worker {error.last_worker.name} at {error.last_worker.address} was lost"
+    return f"the worker was lost ({type(error).__name__}: {error})"
 
 
 def _never() -> bool:

@@ -20,6 +20,7 @@ from distributed.security import Security
 
 from leadline.tasks.compute.environment import without_secrets
 from leadline.tasks.compute.profile import LocalCluster
+from leadline.tasks.compute.silence import quiet_scheduler
 from leadline.tasks.errors import ComputeError
 
 START_SECONDS = 60.0
@@ -56,6 +57,7 @@ def local_cluster(
         )
         directory = stack.enter_context(scratch)
         security = Security.temporary()
+        stack.enter_context(quiet_scheduler())
         scheduler = stack.enter_context(
             distributed.LocalCluster(
                 n_workers=0,

@@ -20,6 +20,7 @@ from leadline.tasks.compute.queue_settings import QueueCluster, Resources
 from leadline.tasks.compute.queue_worker import CERTIFICATES
 from leadline.tasks.compute.right_sizing import Need
 from leadline.tasks.compute.roster import Roster
+from leadline.tasks.compute.silence import quiet_scheduler
 
 MODULE = "leadline.tasks.compute.queue_worker"
 SEVERAL = 4
@@ -51,6 +52,7 @@ def queue_cluster(
     with ExitStack() as stack:
         tls = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="tls-"))
         _write_certificates(security, Path(tls), driving.owner)
+        stack.enter_context(quiet_scheduler())
         scheduler = stack.enter_context(
             distributed.LocalCluster(
                 n_workers=0,

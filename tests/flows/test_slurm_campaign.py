@@ -156,6 +156,30 @@ def test_a_run_leaves_its_jobs_in_the_queue_and_the_next_takes_them_up(
     assert max(Counter(each for kind, each in events(store) if kind == "start").values()) == 1
 
 
+def test_a_job_that_is_cancelled_is_told_in_one_plain_line(
+    leadline: Run,
+    store: Path,
+    slurm: Slurm,
+    profile: Callable[..., None],
+    campaign_file: WriteFile,
+) -> None:
+    profile()
+    file = campaign_file(
+        engine={"name": "moody-emt", "seconds": 4},
+        compute={"profile": "queue"},
+        stop={"expected_missed": None, "calculations": 4},
+    )
+    driver = leadline("run", file)
+    until(lambda: len([kind for kind, _ in events(store) if kind == "start"]) >= 2, driver)
+    job = next(id for id, state in slurm.jobs().items() if state == "RUNNING")
+    slurm.call("scancel", job)
+    out, err = driver.communicate()
+    assert driver.returncode == 0, out + err
+    (line,) = [each for each in out.splitlines() if "runs again, as attempt 2" in each]
+    assert line.endswith(f"batch job {job}: CANCELLED")
+    assert "distributed" not in out + err
+
+
 def test_a_check_asks_the_queue_and_leaves_no_folder_and_a_trial_uses_one_job(
     command: Command,
     slurm: Slurm,

@@ -50,8 +50,13 @@ def test_what_was_never_queued_is_an_error(desk: Callable[..., Desk]) -> None:
 
 
 def test_a_lost_worker_is_run_again_as_it_was(desk: Callable[..., Desk], queued: str) -> None:
-    ours = desk(lost, lost, good)
+    said: list[str] = []
+    ours = desk(lost, lost, good, say=said.append)
     assert ours.carry(queued, never).state is CalculationState.DONE
+    assert said == [
+        f"Cu {queued[:12]} runs again, as attempt {number}: the engine's own words"
+        for number in (2, 3)
+    ]
     assert [request.attempt for request in asked_of(ours)] == [1, 2, 3]
     assert {str(request.engine["changes"]) for request in asked_of(ours)} == {"{}"}
 

@@ -79,6 +79,21 @@ def test_dask_logs_no_line_for_each_worker_where_others_show_its_log(
     assert logging.getLogger("distributed").level == logging.INFO
 
 
+def test_what_dask_logs_of_lost_workers_reaches_no_handler_while_a_cluster_is_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logger = logging.getLogger("distributed.scheduler")
+    logger.addHandler(caplog.handler)
+    try:
+        with open_cluster(Profile(name="here", cluster=LocalCluster(workers=1))):
+            logger.error("a worker died")
+            logger.critical("the scheduler dies")
+        logger.error("another")
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert {each.message for each in caplog.records} == {"the scheduler dies", "another"}
+
+
 def test_a_worker_that_cannot_start_is_an_error_and_not_a_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
