@@ -29,7 +29,7 @@ from leadline.surrogate.stopping import Limits
 from leadline.tasks.calculate import Desk
 from leadline.tasks.candidates.build import build_pool
 from leadline.tasks.candidates.checks import Checks
-from leadline.tasks.candidates.features import pool_features
+from leadline.tasks.candidates.features import alike_words, pool_features
 from leadline.tasks.candidates.magnetism import MagneticSource, Magnetism
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.candidates.table import source
@@ -346,6 +346,8 @@ def opened(spec: CampaignSpec, watch: Watcher) -> Iterator[Bench]:
         learning = learning_place(parts.learns_on, root, watch.note, lambda: watch.stop_now)
         chosen, reason = parts.descriptor(file)
         pool, _ = pool_features(file, chosen, folder / "features")
+        if alike := alike_words(pool):
+            reason = f"{reason}; {alike}"
         desk = _desk(parts, store, cluster, owner, watch.note)
         built = {**file.report.to_plain(), "descriptor": reason}
         store.log(spec.name, "pool.built", file.sha256, built)

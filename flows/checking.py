@@ -13,12 +13,16 @@ from leadline.flows.spec_changes import refuse_mixing
 from leadline.flows.store_of import open_for, store_folder
 from leadline.flows.trying import try_one_candidate
 from leadline.surrogate.errors import LeadlineError
+from leadline.tasks.candidates.features import alike_words, pool_features
 from leadline.tasks.candidates.pool import PoolFile
 from leadline.tasks.compute.cluster import Cluster, check_shared_folder, open_cluster
 from leadline.tasks.compute.profile import Profile
 from leadline.tasks.compute.queue_settings import JOBS, QueueCluster
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.store import Store
+
+MOST_DESCRIBED = 2000
+"""Candidates that are described within seconds; of larger pools the report says it."""
 
 
 def check_campaign(spec: CampaignSpec, *, try_one: bool, say: Say) -> bool:
@@ -34,6 +38,8 @@ def check_campaign(spec: CampaignSpec, *, try_one: bool, say: Say) -> bool:
     if parts is None:
         return False
     file = _candidates(found, parts)
+    if file is not None:
+        _features(found, parts, file)
     _engine(found, parts, file)
     with nullcontext() if try_one else _left_as_it_was(parts.root):
         with suppress(LeadlineError):
@@ -110,6 +116,21 @@ def _candidates(found: Findings, parts: Parts) -> PoolFile | None:
             "all are computed",
         )
     return file
+
+
+def _features(found: Findings, parts: Parts, file: PoolFile) -> None:
+    """Say what describes the candidates, and whether it tells them apart."""
+    try:
+        chosen, reason = parts.descriptor(file)
+        found.fine("features", reason)
+        if len(file) > MOST_DESCRIBED:
+            return
+        pool, _ = pool_features(file, chosen, store_folder() / "features")
+    except LeadlineError as error:
+        found.bad("features", error)
+        return
+    if alike := alike_words(pool):
+        found.hint("features", f"{alike}. Another surrogate.descriptor may tell them apart")
 
 
 def _engine(found: Findings, parts: Parts, file: PoolFile | None) -> None:

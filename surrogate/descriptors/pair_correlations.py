@@ -17,6 +17,10 @@ from leadline.surrogate.errors import DescriptorError
 
 Array = NDArray[np.float64]
 
+SHELLS_OF_FEW = 6
+SHELLS_OF_MANY = 4
+"""Shells of neighbours, up to six elements and with more."""
+
 
 class PairCorrelationsDescriptor:
     """Composition, pairs in shells of equal distance and triangles of nearest neighbours.
@@ -35,17 +39,18 @@ class PairCorrelationsDescriptor:
     elements
         Symbols of the elements of the pool.
     shells
-        How many shells of neighbours.
+        How many shells of neighbours. By default six up to six elements, with which few
+        orderings of a small cell are taken for one another, and four with more.
     """
 
-    def __init__(self, elements: Sequence[str], shells: int = 4) -> None:
-        if shells < 1:
+    def __init__(self, elements: Sequence[str], shells: int | None = None) -> None:
+        if shells is not None and shells < 1:
             raise DescriptorError(f"pair-correlations has {shells} shells; at least 1 is needed")
         self.elements = tuple(elements)
-        self.shells = shells
-        self.composition = CompositionDescriptor(self.elements)
-        self.id = f"pair-correlations-1({','.join(self.elements)};shells={shells})"
         self._few = len(self.elements) <= FEW_ELEMENTS
+        self.shells = shells or (SHELLS_OF_FEW if self._few else SHELLS_OF_MANY)
+        self.composition = CompositionDescriptor(self.elements)
+        self.id = f"pair-correlations-1({','.join(self.elements)};shells={self.shells})"
         k = len(self.elements)
         self._pairs = list(combinations_with_replacement(range(k), 2))
         self._triples = list(combinations_with_replacement(range(k), 3)) if self._few else []

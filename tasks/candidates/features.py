@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from leadline.surrogate.descriptors.descriptor import Descriptor
+from leadline.surrogate.likeness import alike
 from leadline.surrogate.pool import Pool
 from leadline.surrogate.prepare import Preparation
 from leadline.tasks.candidates.pool import BLOCK, PoolFile
@@ -50,6 +51,21 @@ def pool_features(pool: PoolFile, descriptor: Descriptor, folder: Path) -> tuple
     )
     table = Pool(pool.ids, pool.formulas, pool.elements, pool.fractions, pool.sites, features)
     return table, preparation
+
+
+def alike_words(pool: Pool) -> str:
+    """Return which candidates have the features of another, as a sentence without its end; or ''.
+
+    A model takes them for one; what one is, the other is expected to be.
+    """
+    if not (found := alike(pool.features)):
+        return ""
+    one, other = found[0]
+    named = [f"{pool.formulas[row]} {pool.ids[row][:8]}" for row in (one, other)]
+    return (
+        f"{len(found)} of {len(pool)} candidates have the features of another, as {named[0]} has "
+        f"those of {named[1]}, and a model takes them for one"
+    )
 
 
 def _read(prepared: Path, fitted: Path, rows: int) -> Kept | None:

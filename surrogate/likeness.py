@@ -1,0 +1,36 @@
+"""Candidates whose features are the same, so that a model takes them for one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEAR = 1e-4
+"""Largest difference of a prepared feature, whose spread is about one, that is rounding."""
+NEIGHBOURS = 4
+"""Rows to compare each with, in the order of a projection in which equals stand together."""
+BLOCK = 65_536
+
+
+def alike(features: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Return for each row that is another's equal the first other, in ascending order.
+
+    Parameters
+    ----------
+    features
+        Prepared features, float32[n, p]; may be a memory map.
+    """
+    n, p = features.shape
+    direction = np.random.default_rng(0).normal(size=p) / np.sqrt(p)
+    starts = range(0, n, BLOCK)
+    at = np.concatenate([features[each : each + BLOCK] @ direction for each in starts])
+    order = np.argsort(at, kind="stable")
+    found: dict[int, int] = {}
+    for step in range(1, NEIGHBOURS + 1):
+        close = np.flatnonzero(at[order[step:]] - at[order[:-step]] <= NEAR)
+        for place in close.tolist():
+            one, other = sorted((int(order[place]), int(order[place + step])))
+            if np.abs(features[one] - features[other]).max() <= NEAR:
+                found[one] = min(found.get(one, other), other)
+                found[other] = min(found.get(other, one), one)
+    return sorted(found.items())
