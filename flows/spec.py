@@ -160,7 +160,7 @@ class SurrogateSpec(Section):
         description="one lengthscale, one for each feature, one and a slope; auto compares them",
     )
     noise_floor: float = Field(
-        default=1e-6, gt=0, le=1, description="least noise variance, in variances of the target"
+        default=1e-3, gt=0, le=1, description="least noise variance, in variances of the target"
     )
 
     @field_validator("descriptor")

@@ -43,7 +43,8 @@ class ModelSettings:
         Smoothness of the Matérn kernel: 0.5, 1.5 or 2.5.
     noise_floor
         Smallest variance of the noise, in units of the variance of y.
-        Calculated labels are repeatable, so it is small.
+        Calculated labels are repeatable, but features tell no structure whole: with less,
+        a model may be sure of one that it takes for another.
     max_iterations
         Steps of L-BFGS at most.
     seed
@@ -53,7 +54,7 @@ class ModelSettings:
     """
 
     nu: float = 2.5
-    noise_floor: float = 1e-6
+    noise_floor: float = 1e-3
     max_iterations: int = 80
     seed: int = 0
     form: Form = "isotropic"
