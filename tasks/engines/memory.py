@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from leadline.tasks.beside import beside
 
 FIRST_LOOK, SLOWER, LONGEST = 0.2, 1.5, 10.0
 """Seconds between two looks: short at first, for short calculations, then ever longer."""
+STATUS = Path("/proc/self/status")
 KIBIBYTE = 1 if sys.platform == "darwin" else 1024
-"""Unit of ``ru_maxrss``."""
+"""Where Linux tells of this process, and the unit of ``ru_maxrss``."""
 
 
 class MemoryWatch:
@@ -41,8 +43,8 @@ class MemoryWatch:
         finally:
             with suppress(OSError):
                 self._file.unlink(missing_ok=True)
-            for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-                self.peak = max(self.peak, resource.getrusage(whose).ru_maxrss * KIBIBYTE)
+            children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * KIBIBYTE
+            self.peak = max(self.peak, own_peak(), children)
 
     def _look(self, over: Event) -> None:
         pause, me = FIRST_LOOK, psutil.Process()
@@ -53,6 +55,17 @@ class MemoryWatch:
                 self.peak = now
                 with suppress(OSError):
                     self._file.write_text(str(now), encoding="utf-8")
+
+
+def own_peak() -> int:
+    """Return the largest resident memory of this process so far, bytes.
+
+    On Linux not by ``ru_maxrss``, which begins with that of the process that started it.
+    """
+    with suppress(OSError):
+        if found := re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text("ascii"), re.MULTILINE):
+            return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE
 
 
 def _resident(process: psutil.Process) -> int:
