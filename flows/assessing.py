@@ -28,8 +28,7 @@ def progress_of(loop: Loop) -> Progress:
         missed=outlook.missed if outlook else None,
         z_spread=metrics.get("z_std"),
         predictions=int(metrics.get("count") or 0),
-        node_hours=loop.spent(),
-        price=loop.price(),
+        **_node_hours(loop),
     )
 
 
@@ -63,9 +62,15 @@ def round_metrics(loop: Loop) -> dict[str, float | None]:
     return {
         **prequential(loop.book, loop.assessment.values),
         **kept(loop.outlook.missed if loop.outlook else None),
-        "node_hours": loop.spent(),
-        "price": loop.price(),
+        **_node_hours(loop),
     }
+
+
+def _node_hours(loop: Loop) -> dict[str, float]:
+    """Return what the rule on node-hours is asked with; nothing where there is no such rule."""
+    if loop.bench.spec.stop.node_hours is None:
+        return {}
+    return {"node_hours": loop.spent(), "price": loop.price()}
 
 
 def _hours(loop: Loop) -> float:

@@ -16,7 +16,7 @@ import typer
 
 from leadline.flows.cli_options import Name, StoreFolder, use
 from leadline.flows.cli_steering import steering
-from leadline.flows.examples import example_names
+from leadline.flows.examples import example_names, write_example
 from leadline.flows.torch_warning import quiet_torch
 from leadline.surrogate.errors import LeadlineError
 
@@ -68,8 +68,6 @@ def init(
     ] = "cu-au",
 ) -> None:
     """Write a commented campaign file NAME.yaml to start from."""
-    from leadline.flows.examples import write_example
-
     path = write_example(name, example, Path.cwd())
     print(f"Wrote {path.name}. Next: leadline check {path.name}, then leadline run {path.name}")
 

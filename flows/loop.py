@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 
 from prefect.exceptions import TerminationSignal
@@ -54,6 +55,7 @@ from leadline.tasks.remedies import remedy_words
 from leadline.tasks.report.formatting import counted
 from leadline.tasks.store.base import now
 from leadline.tasks.store.records import (
+    Calculation,
     CalculationState,
     CampaignState,
     Message,
@@ -348,8 +350,7 @@ class Loop:
         if record.state is State.QUARANTINED and self.lease.held:
             self._follow()
         seconds = float(record.times.get("wall", 0.0))
-        spent = node_hours(record, self.nodes(asked.sites if asked else 1), self.began)
-        self.limits.charge(spent)
+        self.limits.charge(self._node_hours(record, self.began))
         if outcome.state is State.DONE:
             self.pace.ended(seconds)
         if outcome.waiting or outcome.failure is not None:
@@ -368,17 +369,21 @@ class Loop:
 
     def spent(self) -> float:
         """Return the node-hours that engines have spent on the campaign's calculations."""
-        return sum(
-            node_hours(each, self.nodes(asked.sites if asked else 1), self.created)
-            for each in self.book.calculations.values()
-            for asked in (self.book.structures.get(each.structure),)
-        )
+        records = self.book.calculations.values()
+        return sum(self._node_hours(each, self.created) for each in records)
+
+    def _node_hours(self, record: Calculation, since: datetime) -> float:
+        return node_hours(record, self._nodes_of(record.structure), since)
 
     def price(self) -> float:
         """Return the node-hours that the next calculation may take; 0 while nothing is known."""
         waiting = self.dispatching.waiting
-        asked = self.book.structures.get(waiting[0][0].structure) if waiting else None
-        return self.nodes(asked.sites if asked else 1) * self.limits.outlook() / 3600
+        nodes = self._nodes_of(waiting[0][0].structure) if waiting else self.nodes(1)
+        return nodes * self.limits.outlook() / 3600
+
+    def _nodes_of(self, structure: str) -> float:
+        known = self.book.structures.get(structure)
+        return self.nodes(known.sites if known else 1)
 
     def nodes(self, sites: int) -> float:
         """Return how many nodes a calculation of so many atoms takes up."""

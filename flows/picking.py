@@ -81,8 +81,8 @@ def room(loop: Loop, size: int | None = None) -> int:
 
 def _affordable(loop: Loop) -> int | None:
     """Return how many more calculations the campaign's node-hours pay for, if that is known."""
-    limit, price = loop.bench.spec.stop.node_hours, loop.price()
-    if limit is None or not price:
+    limit = loop.bench.spec.stop.node_hours
+    if limit is None or not (price := loop.price()):
         return None
     return math.floor((limit - loop.spent()) / price) - len(loop.book.unended)
 

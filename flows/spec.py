@@ -372,16 +372,7 @@ class CampaignSpec(Section):
                 f"start.random: found {self.start.random}; allowed: at most stop.calculations, "
                 f"which is {budget}"
             )
-        if all(
-            rule is None
-            for rule in (
-                self.stop.calculations,
-                self.stop.hours,
-                self.stop.node_hours,
-                self.stop.rounds_without_discovery,
-                self.stop.expected_missed,
-            )
-        ):
+        if all(rule is None for _, rule in self.stop):
             raise ValueError(
                 "stop: found no rule; allowed: at least one of " + ", ".join(StopSpec.model_fields)
             )

@@ -354,8 +354,7 @@ def _hull_goal(context: Context) -> HullGoal:
 
 
 def _log_expected(gain: Floats, sd: Floats) -> Floats:
-    positive = np.maximum(sd, 1e-12)
-    return np.asarray(np.log(positive) + log_improvement(gain / positive))
+    return np.asarray(np.log(sd) + log_improvement(gain / sd))
 
 
 def log_improvement(z: Floats) -> Floats:

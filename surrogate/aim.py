@@ -35,10 +35,6 @@ class Aim:
         found = np.asarray(values, dtype=np.float64)
         return self.sign * found if self.target is None else np.abs(found - self.target)
 
-    def value(self, distance: float) -> float:
-        """Return the value at a distance; of the two about a target the higher."""
-        return self.sign * distance if self.target is None else self.target + distance
-
     def probability(self, mean: Floats, sd: Floats, reach: float) -> Floats:
         """Return the probability of normal values to be within a distance, float64[n]."""
         near = ndtr((reach - self.distance(mean)) / sd)

@@ -53,8 +53,7 @@ class FailureModel:
     def probability(self, X: NDArray[np.float32]) -> Floats:
         """Return the probability to fail at X[n, d], float64[n]."""
         weights = _weights(cdist(np.asarray(X, dtype=np.float64), self.X), self.width)
-        overall = _overall(self.failed.sum(), len(self.failed))
-        return np.asarray((PRIOR * overall + weights @ self.failed) / (PRIOR + weights.sum(axis=1)))
+        return _shares(weights, self.failed, self.failed.sum(), len(self.failed))
 
 
 def _weights(distances: Floats, width: float) -> Floats:
@@ -63,15 +62,15 @@ def _weights(distances: Floats, width: float) -> Floats:
     return np.asarray(np.exp(-0.5 * (distances / width) ** 2))
 
 
-def _overall(failures: Floats, count: float) -> Floats:
-    """Return the mean share of failures, by Jeffreys' prior."""
-    return np.asarray((failures + 0.5) / (count + 1.0))
+def _shares(weights: Floats, failed: NDArray[np.bool_], failures: Floats, count: float) -> Floats:
+    """Return weighted shares of failures, drawn to the overall one by Jeffreys' prior."""
+    overall = (failures + 0.5) / (count + 1.0)
+    return np.asarray((PRIOR * overall + weights @ failed) / (PRIOR + weights.sum(axis=1)))
 
 
 def _left_out_loss(distances: Floats, failed: NDArray[np.bool_], width: float) -> float:
     weights = _weights(distances, width)
     np.fill_diagonal(weights, 0.0)
     others = failed.sum() - failed.astype(np.float64)
-    overall = _overall(others, len(failed) - 1.0)
-    said = (PRIOR * overall + weights @ failed) / (PRIOR + weights.sum(axis=1))
+    said = _shares(weights, failed, others, len(failed) - 1.0)
     return float(-np.where(failed, np.log(said), np.log1p(-said)).mean())

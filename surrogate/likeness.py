@@ -21,13 +21,15 @@ def alike(features: NDArray[np.float32]) -> list[tuple[int, int]]:
         Prepared features, float32[n, p]; may be a memory map.
     """
     n, p = features.shape
-    direction = np.random.default_rng(0).normal(size=p) / np.sqrt(p)
+    directions = np.random.default_rng(0).normal(size=(p, 2)) / np.sqrt(p)
     starts = range(0, n, BLOCK)
-    at = np.concatenate([features[each : each + BLOCK] @ direction for each in starts])
-    order = np.argsort(at, kind="stable")
+    at = np.concatenate([features[each : each + BLOCK] @ directions for each in starts])
+    order = np.argsort(at[:, 0], kind="stable")
+    at = at[order]
     found: dict[int, int] = {}
     for step in range(1, NEIGHBOURS + 1):
-        close = np.flatnonzero(at[order[step:]] - at[order[:-step]] <= NEAR)
+        # By both projections: in a large pool all are close in the one that they are ordered by.
+        close = np.flatnonzero((np.abs(at[step:] - at[:-step]) <= NEAR).all(axis=1))
         for place in close.tolist():
             one, other = sorted((int(order[place]), int(order[place + step])))
             if np.abs(features[one] - features[other]).max() <= NEAR:
