@@ -46,14 +46,13 @@ from leadline.tasks.errors import ConfigurationError, SpecError, StoreLockedErro
 from leadline.tasks.judge import Judge
 from leadline.tasks.learn import LearnSettings, Place
 from leadline.tasks.needs import Sizes, measured_in
-from leadline.tasks.problem import Problem
+from leadline.tasks.problem import Problem, problem_of
 from leadline.tasks.propose import ProposeSettings
 from leadline.tasks.recipes.recipe import Recipe
 from leadline.tasks.recipes.table import recipe
 from leadline.tasks.store.owner import this_process
 from leadline.tasks.store.patience import Patience
 from leadline.tasks.store.store import Store
-from leadline.tasks.viewing import problem_of
 
 TURN_POLL = 2.0
 """Seconds between two looks at whether an embedded store is free."""

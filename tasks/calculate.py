@@ -236,7 +236,7 @@ class Desk:
 
     def seconds(self, structure: Mapping[str, Any]) -> float:
         """Return the seconds that nine of ten calculations like one take no more than, or 0."""
-        return self.estimates.seconds(self.sizes.of(structure), self._cores(structure))
+        return self._need(structure).predicted.get("seconds", 0.0)
 
     def _need(self, structure: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> Need:
         cell, cores = self.sizes.of(structure), self._cores(structure)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,3 +166,16 @@ class PropertyProblem:
 
 
 Problem = HullProblem | PropertyProblem
+
+
+def problem_of(objective: Mapping[str, Any]) -> Problem:
+    """Return what a stored spec looks for."""
+    if objective["kind"] == "hull":
+        return HullProblem(float(objective["tolerance"]))
+    asked = ("direction", "threshold", "best", "target")  # old records lack the younger ones
+    window = objective.get("window")
+    return PropertyProblem(
+        objective["property"],
+        **{key: objective[key] for key in asked if key in objective},
+        window=None if window is None else (window[0], window[1]),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadline.surrogate.acquisition import acquisition, sampled_finds
-from leadline.surrogate.batch import Shares, choose
+from leadline.surrogate.batch import Choice, Shares, choose
 from leadline.surrogate.explain import Why, without_model
 from leadline.surrogate.failures import FailureModel
 from leadline.surrogate.missed import Missed, Rest, missed
@@ -17,7 +17,7 @@ from leadline.surrogate.pool import Pool
 from leadline.surrogate.spread import AS_STATED, stretches
 from leadline.tasks.learn import Learned
 from leadline.tasks.problem import Problem
-from leadline.tasks.search import search
+from leadline.tasks.search import Search, search
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -157,13 +157,17 @@ def propose(
         success=None if risk is None else 1.0 - risk,
         cost=None if cost is None else cost(rows),
     )
-    picks = []
-    for choice in choices:
-        why = view.why(int(rows[choice.row]), choice, float(probability[choice.row]))
-        if risk is not None:
-            why = replace(why, failure_probability=float(risk[choice.row]))
-        picks.append(Pick(int(rows[choice.row]), pool.ids[rows[choice.row]], why))
-    return picks
+    return [_picked(view, rows, choice, probability, risk) for choice in choices]
+
+
+def _picked(
+    view: Search, rows: Rows, choice: Choice, probability: Floats, risk: Floats | None
+) -> Pick:
+    row = int(rows[choice.row])
+    why = view.why(row, choice, float(probability[choice.row]))
+    if risk is not None:
+        why = replace(why, failure_probability=float(risk[choice.row]))
+    return Pick(row, view.pool.ids[row], why)
 
 
 def pool_outlook(

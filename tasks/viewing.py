@@ -18,7 +18,7 @@ from leadline.tasks.assess import Assessment, assess
 from leadline.tasks.errors import InputError
 from leadline.tasks.metrics import prequential
 from leadline.tasks.notebook import Notebook
-from leadline.tasks.problem import HullProblem, Problem, PropertyProblem
+from leadline.tasks.problem import HullProblem, Problem, problem_of
 from leadline.tasks.recording import Predictions
 from leadline.tasks.report.view import (
     CampaignView,
@@ -74,19 +74,6 @@ def known_campaign(store: Store, name: str) -> Campaign:
 def is_driven(campaign: Campaign) -> bool:
     """Tell whether a driver works on a campaign, and is not proved gone."""
     return campaign.owner is not None and not is_gone(campaign.owner)
-
-
-def problem_of(objective: Mapping[str, Any]) -> Problem:
-    """Return what a stored spec looks for."""
-    if objective["kind"] == "hull":
-        return HullProblem(float(objective["tolerance"]))
-    asked = ("direction", "threshold", "best", "target")  # old records lack the younger ones
-    window = objective.get("window")
-    return PropertyProblem(
-        objective["property"],
-        **{key: objective[key] for key in asked if key in objective},
-        window=None if window is None else (window[0], window[1]),
-    )
 
 
 @dataclass

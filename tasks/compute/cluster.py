@@ -27,6 +27,7 @@ from leadline.tasks.compute.profile import AnyCluster, Profile, SchedulerCluster
 from leadline.tasks.compute.queue_cluster import queue_cluster
 from leadline.tasks.compute.queue_settings import JOBS, QueueCluster
 from leadline.tasks.compute.resource_classes import ResourceClass, SizedDispatcher
+from leadline.tasks.compute.silence import warnings_alone
 from leadline.tasks.errors import ComputeError
 from leadline.tasks.store.owner import this_process
 
@@ -184,7 +185,7 @@ def open_cluster(
     ComputeError
         If no scheduler or no worker answers in time; the message says which.
     """
-    with dask.config.set({**QUIET, **profile.dask}), _warnings_alone(), ExitStack() as stack:
+    with dask.config.set({**QUIET, **profile.dask}), warnings_alone(), ExitStack() as stack:
         driving = driving or Driving(this_process())
         first = stack.enter_context(_opened(profile, profile.cluster, workers, root, driving))
         if not profile.larger:
@@ -195,18 +196,6 @@ def open_cluster(
             for each in profile.larger
         ]
         yield _sized(profile, [first, *more])
-
-
-@contextmanager
-def _warnings_alone() -> Iterator[None]:
-    """Have Dask log no line for each worker and connection, whoever shows what it logs."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(max(before, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _sized(profile: Profile, clusters: list[Cluster]) -> Clusters:

@@ -1,4 +1,4 @@
-"""What Dask logs of the schedulers that we open, kept from the terminal."""
+"""What Dask logs of clusters, kept from the terminal."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def quiet_scheduler() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_critical)
+
+
+@contextmanager
+def warnings_alone() -> Iterator[None]:
+    """Have Dask log no line for each worker and connection, whoever shows what it logs."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
